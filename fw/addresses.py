@@ -1,0 +1,50 @@
+"""Client addresses: whose request it is, behind proxies too, and how much of it is kept."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from aiohttp import hdrs, web
+
+from fw.config import IpMode
+
+Address = IPv4Address | IPv6Address
+
+
+def client_address(request: web.BaseRequest, trusted_proxies: int) -> Address | None:
+    """Return the peer's address or, behind proxies, the N-th from the right of all X-Forwarded-For lines.
+
+    What a client puts further left is never read; junk and missing entries fall back to the peer. None on a Unix socket.
+    """
+    peer = parse(request.remote or "")
+    if not trusted_proxies:
+        return peer
+    forwarded = [part for line in request.headers.getall(hdrs.X_FORWARDED_FOR, []) for part in line.split(",")]
+    if len(forwarded) < trusted_proxies:
+        return peer
+    return parse(forwarded[-trusted_proxies]) or peer
+
+
+def parse(text: str) -> Address | None:
+    try:
+        address = ip_address(text.strip())
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        # A zone ("%eth0") is another host's own business, and a v4 address in v6 clothes is a v4 address.
+        return address.ipv4_mapped or IPv6Address(int(address))
+    return address
+
+
+def bucket(address: Address | None) -> str:
+    """Name what limits are counted by: an IPv4 address, or an IPv6 /64, the least that one customer is given."""
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def kept(address: Address | None, mode: IpMode) -> str | None:
+    """Return what is stored with feedback: all of the address, its network (/24, /48), or nothing."""
+    if address is None or mode == "none":
+        return None
+    if mode == "full":
+        return str(address)
+    return str(ip_network((address, 24 if address.version == 4 else 48), strict=False).network_address)

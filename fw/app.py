@@ -1,0 +1,70 @@
+"""The only assembler: which parts there are, and who gets which."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+
+from fw import cors, keys, middleware
+from fw.config import Config
+from fw.counters import Counters
+from fw.database import Database
+from fw.inbox.feed import Feed
+from fw.inbox.hub import Hub
+from fw.inbox.intake import Intake
+from fw.inbox.listener import Listener
+from fw.limits import Limits
+from fw.passwords import Passwords
+from fw.routes import ROUTES, Access, Origins
+from fw.tokens import Tokens
+
+BODY_BYTES: Final = 64 * 1024
+
+
+def create_app(config: Config) -> web.Application:
+    """Wire the whole application. Parts open in this order when it starts, and close in the reverse one."""
+    app = web.Application(middlewares=[middleware.envelope, middleware.authenticate], client_max_size=BODY_BYTES)
+    app[keys.CONFIG] = config
+    database = app[keys.DATABASE] = Database(config)
+    hub = app[keys.HUB] = Hub()
+    app[keys.FEED] = Feed(database)
+    app[keys.TOKENS] = Tokens(config, database)
+    app[keys.PASSWORDS] = Passwords(config)
+    app[keys.LIMITS] = Limits(config, database)
+    app[keys.LISTENER] = Listener(config, hub)
+    app[keys.INTAKE] = Intake(database)
+    app[keys.COUNTERS] = Counters(database)
+    for key in (keys.DATABASE, keys.PASSWORDS, keys.LIMITS, keys.LISTENER, keys.INTAKE, keys.COUNTERS):
+        app.cleanup_ctx.append(context(app[key]))
+    app.on_response_prepare.append(middleware.add_headers)
+    app.on_shutdown.append(end_waits)
+    add_routes(app, config)
+    return app
+
+
+def context(part: AbstractAsyncContextManager[Any]) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Open a part with the application and close it with it."""
+
+    async def open_and_close(app: web.Application) -> AsyncIterator[None]:
+        async with part:
+            yield
+
+    return open_and_close
+
+
+async def end_waits(app: web.Application) -> None:
+    app[keys.HUB].close()
+
+
+def add_routes(app: web.Application, config: Config) -> None:
+    """Register the URL table, with who may call each route, and from where."""
+    access: dict[web.AbstractRoute, Access] = {}
+    origins: dict[web.ResourceRoute, Origins] = {}
+    for line in ROUTES:
+        resource = app.router.add_resource(line.path)
+        for method in (line.method, hdrs.METH_HEAD) if line.method == hdrs.METH_GET else (line.method,):
+            route = resource.add_route(method, line.handler, expect_handler=middleware.meet_expectation)
+            access[route], origins[route] = line.access, line.origins
+    app[keys.ACCESS] = access
+    cors.set_up(app, origins, config)

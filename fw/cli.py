@@ -1,0 +1,215 @@
+"""`fw`: serving, migrating, and what an operator does by hand."""
+
+import argparse
+import asyncio
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from fw import __version__
+from fw.config import Config, ConfigError, load
+from fw.database import Database
+from fw.errors import Problem
+from fw.ids import is_id
+from fw.tokens import BILLING, Tokens
+
+RESET_MINUTES: Final = 30
+
+NEXT: Final = """\
+FeedbackWave {version} listens on {url}
+
+  Register     curl {url}/api/auth/register -H 'Content-Type: application/json' \\
+                 -d '{{"email": "you@example.com", "username": "you", "password": "a long one of yours"}}'
+  Send         curl {url}/api/feedback/you -H 'Content-Type: application/json' -d '{{"message": "Well done!"}}'
+  Is it well?  curl {url}/health/ready
+
+Stop it with Ctrl-C.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 1 for what is wrong outside, 2 for wrong usage."""
+    options = parser().parse_args(arguments)
+    try:
+        config = load(os.environ)
+        logging.basicConfig(
+            level=config.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+        )
+        logging.getLogger("yoyo").setLevel(logging.WARNING)
+        with provide(config) as ready:
+            return int(options.run(ready, options) or 0)
+    except ConfigError as error:
+        print(f"fw: {error}", file=sys.stderr)
+    except Problem as problem:
+        print(f"fw: {problem.detail}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("fw: interrupted", file=sys.stderr)
+    return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="fw", description="FeedbackWave: a live inbox for what people think.")
+    top.add_argument("--version", action="version", version=f"fw {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("serve", help="serve the API (migrates first)")
+    command.set_defaults(run=serve)
+
+    command = commands.add_parser("migrate", help="bring the database up to this release")
+    command.add_argument("--rollback", type=count, metavar="N", help="take back the newest N migrations instead")
+    command.add_argument("--status", action="store_true", help="list what is applied and what is not, and change nothing")
+    command.set_defaults(run=migrate)
+
+    command = commands.add_parser("token", help="make, list or revoke tokens of other systems")
+    command.add_argument("--scope", choices=[BILLING], help="what the token is good for")
+    command.add_argument("--days", type=count, default=365, help="how long it lives (365)")
+    command.add_argument("--list", action="store_true", help="list the tokens that there are, by their ids")
+    command.add_argument("--revoke", metavar="ID", help="end the token with this id")
+    command.set_defaults(run=token)
+
+    command = commands.add_parser("user", help="look after accounts")
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+    action = actions.add_parser("premium", help="put an account on or off premium")
+    action.add_argument("name")
+    action.add_argument("state", choices=["on", "off"])
+    action.set_defaults(run=premium)
+    action = actions.add_parser("reset", help="make a password reset token for an account")
+    action.add_argument("name")
+    action.set_defaults(run=reset)
+    return top
+
+
+def count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 36500:
+        raise argparse.ArgumentTypeError("must be from 1 to 36500")
+    return number
+
+
+@contextmanager
+def provide(config: Config) -> Iterator[Config]:
+    """Complete the configuration: where it names no database, with the embedded one and its secret."""
+    if config.database_url:
+        if not config.jwt_secrets:
+            raise ConfigError("FW_JWT_SECRET: is required with DATABASE_URL (try: openssl rand -hex 32)")
+        yield config
+        return
+    from fw.embedded import postgres
+
+    with postgres(config.data_dir) as url:
+        yield replace(config, database_url=url, jwt_secrets=config.jwt_secrets or (kept_secret(config.data_dir),))
+
+
+def kept_secret(data_dir: Path) -> str:
+    """Return the secret of this data directory, made at the first use; who comes second takes the first one's."""
+    path = data_dir / "jwt-secret"
+    if not path.exists():
+        new = data_dir / f"jwt-secret.{os.getpid()}"
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            pass
+        finally:
+            new.unlink()
+    return path.read_text().strip()
+
+
+def serve(config: Config, options: argparse.Namespace) -> None:
+    from fw import migrations, server
+
+    # Until the server takes over, SIGTERM unwinds as Ctrl-C does: what was started is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sock = server.bind(config.host, config.port)
+    except OSError as error:
+        raise ConfigError(f"HOST, PORT: cannot listen on {config.host} port {config.port}: {error.strerror or error}") from None
+    with sock:
+        migrations.migrate(config)
+        host, port = sock.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        server.run(config, sock, lambda: print(NEXT.format(version=__version__, url=url), flush=True))
+
+
+def migrate(config: Config, options: argparse.Namespace) -> None:
+    from fw import migrations
+
+    if options.status:
+        for migration_id, applied in migrations.status(config).items():
+            print(f"{'applied' if applied else 'missing'}  {migration_id}")
+    elif options.rollback:
+        for migration_id in migrations.roll_back(config, options.rollback):
+            print(f"rolled back  {migration_id}")
+    else:
+        print("\n".join(f"applied  {name}" for name in migrations.migrate(config)) or "nothing to do")
+
+
+def token(config: Config, options: argparse.Namespace) -> None:
+    if options.list:
+        run(config, list_tokens)
+    elif options.revoke:
+        run(config, lambda database: revoke_token(database, options.revoke))
+    elif options.scope:
+        ticket = Tokens(config, Database(config)).issue_service(options.scope, timedelta(days=options.days))
+        run(
+            config,
+            lambda database: database.change("sessions.open_service", ticket.session_id, options.scope, ticket.expires_at),
+        )
+        print(ticket.token)
+    else:
+        raise ConfigError("fw token: say one of --scope, --list and --revoke")
+
+
+async def list_tokens(database: Database) -> None:
+    for row in await database.rows("sessions.list_services"):
+        state = "revoked" if row["revoked_at"] else "expired" if row["expires_at"] <= datetime.now(UTC) else "live"
+        print(f"{row['id']}  {row['scope']}  {state}  until {row['expires_at']:%Y-%m-%d}")
+
+
+async def revoke_token(database: Database, token_id: str) -> None:
+    if not is_id(token_id) or await database.change("sessions.revoke_service", token_id) is None:
+        raise ConfigError(f"there is no token {token_id}")
+    print("revoked")
+
+
+def premium(config: Config, options: argparse.Namespace) -> None:
+    async def work(database: Database) -> None:
+        if await database.change("users.set_premium", None, options.name, options.state == "on") is None:
+            raise ConfigError(f"there is no user {options.name}")
+        print(f"premium is {options.state} for {options.name}")
+
+    run(config, work)
+
+
+def reset(config: Config, options: argparse.Namespace) -> None:
+    async def work(database: Database) -> None:
+        # 256 random bits, kept as their hash alone (ASVS 5.0, 6.5.1).
+        secret = secrets.token_urlsafe(32)
+        end = datetime.now(UTC) + timedelta(minutes=RESET_MINUTES)
+        if await database.change("users.offer_reset", options.name, hashlib.sha256(secret.encode()).digest(), end) is None:
+            raise ConfigError(f"there is no user {options.name}")
+        print(secret)
+
+    run(config, work)
+
+
+def run(config: Config, work: Callable[[Database], Awaitable[object]]) -> None:
+    """Do some work on a database that is up to date."""
+    from fw import migrations
+
+    async def with_database() -> None:
+        async with Database(config) as database:
+            await work(database)
+
+    migrations.migrate(config)
+    asyncio.run(with_database())

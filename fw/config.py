@@ -1,0 +1,155 @@
+"""The configuration: one frozen dataclass, read once from the environment and an optional `.env` file."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, TypeVar, cast
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+T = TypeVar("T")
+IpMode = Literal["truncated", "full", "none"]
+Rate = tuple[int, int]
+"""How many in how many seconds."""
+
+SECRET_BYTES: Final = 32
+"""Least length of a signing secret: the size of HS256's hash (RFC 7518, 3.2)."""
+UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+RATES: Final[Mapping[str, Rate]] = {"login": (10, 60), "login-account": (5, 60), "registration": (10, 3600)}
+
+
+class ConfigError(Exception):
+    """A setting that makes no sense; the message is one line that names the variable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings. `database_url` and `jwt_secrets` are empty until the embedded database has provided them."""
+
+    database_url: str = ""
+    listen_url: str = ""
+    data_dir: Path = Path(".fw")
+    host: str = "127.0.0.1"
+    port: int = 8080
+    jwt_secrets: tuple[str, ...] = field(default=(), repr=False)
+    jwt_ttl: int = 86400
+    cors_origins: frozenset[str] = frozenset()
+    trusted_proxies: int = 0
+    rate_limits: Mapping[str, Rate] = field(default_factory=lambda: dict(RATES))
+    ip_mode: IpMode = "truncated"
+    premium_self_service: bool = False
+    log_level: str = "INFO"
+    bcrypt_cost: int = 12
+    db_pool: int = 10
+
+    @property
+    def direct_url(self) -> str:
+        """Where LISTEN, migrations and session locks work: past a transaction pooler, if there is one."""
+        return self.listen_url or self.database_url
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether queries go through a transaction pooler, which prepared statements do not survive."""
+        return bool(self.listen_url) and self.listen_url != self.database_url
+
+
+def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
+    """Read the configuration; the environment wins over the file. Raises `ConfigError`."""
+    values = {**dotenv_values(dotenv), **environ}
+
+    def read(name: str, parse: Callable[[str], T], default: T) -> T:
+        text = (values.get(name) or "").strip()
+        if not text:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}") from None
+
+    return Config(
+        database_url=read("DATABASE_URL", postgres_url, ""),
+        listen_url=read("FW_LISTEN_URL", postgres_url, ""),
+        data_dir=read("FW_DATA_DIR", Path, Path(".fw")).absolute(),
+        host=read("HOST", str, "127.0.0.1"),
+        port=read("PORT", whole(0, 65535), 8080),
+        jwt_secrets=read("FW_JWT_SECRET", secrets, ()),
+        jwt_ttl=read("FW_JWT_TTL", whole(1, 10 * 365 * 86400), 86400),
+        cors_origins=read("FW_CORS_ORIGINS", origins, frozenset()),
+        trusted_proxies=read("FW_TRUSTED_PROXIES", whole(0, 20), 0),
+        rate_limits=read("FW_RATE_LIMITS", rates, dict(RATES)),
+        ip_mode=cast(IpMode, read("FW_IP_MODE", one_of("truncated", "full", "none"), "truncated")),
+        premium_self_service=read("FW_PREMIUM_SELF_SERVICE", switch, False),
+        log_level=read("FW_LOG_LEVEL", lambda t: one_of("DEBUG", "INFO", "WARNING", "ERROR")(t.upper()), "INFO"),
+        bcrypt_cost=read("FW_BCRYPT_COST", whole(4, 31), 12),
+        db_pool=read("FW_DB_POOL", whole(1, 1000), 10),
+    )
+
+
+def postgres_url(text: str) -> str:
+    """Return the URL in the one spelling that all drivers take (Heroku still says `postgres://`)."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in ("postgres", "postgresql"):
+        raise ValueError("is not a PostgreSQL URL (postgresql://user:password@host:port/database)")
+    try:
+        _ = urlsplit(text).port
+    except ValueError as error:
+        raise ValueError(f"is not a PostgreSQL URL ({error})") from None
+    return f"postgresql://{rest}"
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,10}", text) or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}, not {text!r}")
+        return text
+
+    return parse
+
+
+def switch(text: str) -> bool:
+    return one_of("0", "1")(text) == "1"
+
+
+def secrets(text: str) -> tuple[str, ...]:
+    found = tuple(secret.strip() for secret in text.split(","))
+    if any(len(secret.encode()) < SECRET_BYTES for secret in found):
+        raise ValueError(f"each secret must have at least {SECRET_BYTES} bytes (try: openssl rand -hex 32)")
+    return found
+
+
+def origins(text: str) -> frozenset[str]:
+    found = frozenset(part.strip() for part in text.split(",") if part.strip())
+    for origin in found:
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", origin):
+            raise ValueError(f"{origin!r} is not an origin (scheme://host[:port], in lower case, without a path) and not *")
+    return found
+
+
+def rates(text: str) -> Mapping[str, Rate]:
+    """Parse `off`, `on`, or `name=count/unit, ...` over the defaults; `name=off` turns one off."""
+    if text in ("on", "off"):
+        return dict(RATES) if text == "on" else {}
+    found = dict(RATES)
+    for part in text.split(","):
+        name, _, rate = (word.strip() for word in part.partition("="))
+        match = re.fullmatch(r"([1-9][0-9]{0,5})/(s|min|h|d)", rate)
+        if name not in RATES or not (match or rate == "off"):
+            raise ValueError(
+                f"must be on, off or NAME=COUNT/UNIT, ... with a NAME of {', '.join(RATES)} and a UNIT of {', '.join(UNITS)}"
+            )
+        if match:
+            found[name] = (int(match[1]), UNITS[match[2]])
+        else:
+            del found[name]
+    return found

@@ -1,0 +1,27 @@
+"""Cross-origin requests, by aiohttp-cors: what a browser on another site may call."""
+
+from collections.abc import Mapping
+
+import aiohttp_cors
+from aiohttp import web
+
+from fw.config import Config
+from fw.routes import Origins
+
+EXPOSED = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
+
+
+def options(origins: Origins, config: Config) -> Mapping[str, aiohttp_cors.ResourceOptions]:
+    """Return which origins may call a route. No credentials: tokens are sent by the page, never by the browser."""
+    allowed = {Origins.ANY: ("*",), Origins.API: tuple(config.cors_origins), Origins.NONE: ()}[origins]
+    return {origin: aiohttp_cors.ResourceOptions(expose_headers=EXPOSED, allow_headers="*", max_age=600) for origin in allowed}
+
+
+def set_up(app: web.Application, routes: Mapping[web.ResourceRoute, Origins], config: Config) -> None:
+    """Answer preflights and put CORS headers on the routes' responses, errors too."""
+    cors = aiohttp_cors.setup(app)
+    for resource in dict.fromkeys(route.resource for route in routes):
+        # The resource itself allows nothing, so that each of its routes says what it allows.
+        cors.add(resource, {})
+    for route, origins in routes.items():
+        cors.add(route, options(origins, config))

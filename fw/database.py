@@ -1,0 +1,136 @@
+"""The pool of connections, and the one place where a driver's error becomes a problem."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import asyncpg
+import orjson
+
+from fw import sql
+from fw.config import Config
+from fw.errors import EmailTaken, Problem, Unavailable, UsernameTaken
+
+log = logging.getLogger("fw.database")
+
+Row = Mapping[str, Any]
+T = TypeVar("T")
+
+ACQUIRE_SECONDS: Final = 5.0
+"""How long a request waits for a connection. `Pool.fetch(timeout=)` does not bound this wait, `acquire(timeout=)` does."""
+STATEMENT_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 5.0
+TAKEN: Final[Mapping[str, type[Problem]]] = {"users_email_key": EmailTaken, "users_username_key": UsernameTaken}
+
+BROKEN: Final = (
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""What says that the database, not the statement, is the trouble."""
+
+
+class Database:
+    """Runs named statements. Every wait is bounded; what cannot be had in time is `Unavailable` (503)."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._statements = sql.statements()
+        self._pool: asyncpg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        # No connection is made before it is needed: the process starts, and is alive, without a database too.
+        self._pool = await asyncpg.create_pool(
+            self._config.database_url,
+            min_size=0,
+            max_size=self._config.db_pool,
+            init=set_codecs,
+            reset=_refuse_open_transaction,
+            timeout=ACQUIRE_SECONDS,
+            command_timeout=STATEMENT_SECONDS,
+            statement_cache_size=0 if self._config.is_pooled else 1024,
+            server_settings={"application_name": "feedbackwave"},
+        )
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+        except (TimeoutError, *BROKEN):
+            pool.terminate()
+
+    async def rows(self, name: str, *arguments: Any) -> Sequence[Row]:
+        """Read all rows. A read that met a broken connection is tried once more."""
+        return await self._read(lambda connection: connection.fetch(self._statements[name], *arguments))
+
+    async def row(self, name: str, *arguments: Any) -> Row | None:
+        """Read the first row, or None. Tried once more as `rows` is."""
+        return await self._read(lambda connection: connection.fetchrow(self._statements[name], *arguments))
+
+    async def change(self, name: str, *arguments: Any) -> Row | None:
+        """Run a statement that writes, once, and return its first row, or None. Raises the problem of a broken constraint."""
+        return await self._run(lambda connection: connection.fetchrow(self._statements[name], *arguments))
+
+    async def changes(self, name: str, *arguments: Any) -> Sequence[Row]:
+        """Run a statement that writes, once, and return all its rows."""
+        return await self._run(lambda connection: connection.fetch(self._statements[name], *arguments))
+
+    async def ping(self, seconds: float) -> bool:
+        """Tell whether the database answers in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._run(lambda connection: connection.fetchval("SELECT 1"))
+        except (Unavailable, TimeoutError):
+            return False
+        return True
+
+    async def _read(self, run: Callable[[Any], Awaitable[T]]) -> T:
+        try:
+            return await self._run(run)
+        except Unavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise
+            return await self._run(run)
+
+    async def _run(self, run: Callable[[Any], Awaitable[T]]) -> T:
+        pool = self._pool
+        if pool is None:
+            raise Unavailable
+        try:
+            async with pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                return await run(connection)
+        except asyncpg.UniqueViolationError as error:
+            raise TAKEN.get(error.constraint_name or "", Problem)() from error
+        except BROKEN as error:
+            log.warning("database unavailable: %s", type(error).__name__)
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                # A failover has left us at what is now a standby: have every connection look up the server anew.
+                await pool.expire_connections()
+            raise Unavailable from error
+
+
+async def set_codecs(connection: asyncpg.Connection) -> None:
+    """Have ids as text, and JSON as text that goes into a reply as it is."""
+    await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=orjson.Fragment, format="text")
+
+
+async def _refuse_open_transaction(connection: asyncpg.Connection) -> None:
+    """Keep the pool clean without asyncpg's default reset, which costs a round trip for every statement.
+
+    Statements here run alone and set nothing; a connection that still has a transaction open is thrown away.
+    """
+    if connection.is_in_transaction():
+        raise asyncpg.InterfaceError("a transaction was left open")

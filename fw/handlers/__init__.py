@@ -1,0 +1,1 @@
+"""What answers each route: read the input, call named statements, reply."""

@@ -1,0 +1,124 @@
+"""Registering, logging in and out, and passwords."""
+
+import hashlib
+import logging
+
+from aiohttp import web
+from marshmallow import ValidationError
+
+from fw import keys
+from fw.credentials import caller_bucket, check_password, own, session_of, with_token, wrong_password
+from fw.errors import Invalid, UnsupportedMediaType, WrongCredentials
+from fw.ids import new_id
+from fw.payload import FORM, read_object, reply, validate
+from fw.schemas import users as schemas
+
+log = logging.getLogger("fw.auth")
+
+
+async def register(request: web.Request) -> web.Response:
+    """Make an account and log it in."""
+    values = await read_object(request, schemas.REGISTER)
+    await request.app[keys.LIMITS].count(registration=caller_bucket(request))
+    user_id = new_id()
+    ticket = request.app[keys.TOKENS].issue(user_id)
+    user = await request.app[keys.DATABASE].change(
+        "users.register",
+        user_id,
+        *values["email"],
+        values["username"],
+        await request.app[keys.PASSWORDS].hash(values["password"]),
+        values["profile_image"],
+        *session_of(request, ticket),
+    )
+    log.info("registered user_id=%s session_id=%s", user_id, ticket.session_id)
+    return reply(with_token(user, ticket), status=201)
+
+
+async def login(request: web.Request) -> web.Response:
+    """Open a session for whoever knows the password."""
+    name, password = await read_credentials(request)
+    address = caller_bucket(request)
+    await request.app[keys.LIMITS].count(login=address, login_account=f"{schemas.fold_email(name)} {address}")
+    database = request.app[keys.DATABASE]
+    known = await database.row("users.credentials", *((None, schemas.fold_email(name)) if "@" in name else (name, None)))
+    if not await request.app[keys.PASSWORDS].matches(password, known["hashed_password"] if known else None) or not known:
+        log.warning("login failed user_id=%s", known["id"] if known else "unknown")
+        raise WrongCredentials
+    ticket = request.app[keys.TOKENS].issue(known["id"])
+    user = await database.change("users.log_in", known["id"], known["hashed_password"], *session_of(request, ticket))
+    if user is None:
+        raise WrongCredentials
+    log.info("logged in user_id=%s session_id=%s", known["id"], ticket.session_id)
+    return reply(with_token(user, ticket))
+
+
+async def read_credentials(request: web.Request) -> tuple[str, str]:
+    """Read a name and a password, from JSON or from the OAuth 2 password form."""
+    if request.content_type == FORM:
+        try:
+            form = await request.post()
+        except (ValueError, LookupError):
+            raise UnsupportedMediaType from None
+        values = validate(schemas.LOGIN_FORM, {name: form[name] for name in form})
+        return values["username"], values["password"]
+    values = await read_object(request, schemas.LOGIN)
+    password = values.pop("password")
+    ((kind, name),) = values.items()
+    if kind == "username" and "@" in name or kind == "email" and "@" not in name:
+        # What cannot be a name of that kind is nobody's.
+        name = "\x01"
+    return name, password
+
+
+async def logout(request: web.Request) -> web.Response:
+    """End the session of the token."""
+    caller = request[keys.CALLER]
+    await request.app[keys.DATABASE].change("sessions.revoke", caller.user_id, caller.session_id)
+    log.info("logged out user_id=%s session_id=%s", caller.user_id, caller.session_id)
+    return web.Response(status=204)
+
+
+async def me(request: web.Request) -> web.Response:
+    """Tell who the token speaks for."""
+    return reply(own(await request.app[keys.DATABASE].row("users.me", request[keys.CALLER].user_id)))
+
+
+async def change_password(request: web.Request) -> web.Response:
+    """Set a new password for whoever knows the current one, and end all other sessions."""
+    values = await read_object(request, schemas.PASSWORD_CHANGE)
+    caller = request[keys.CALLER]
+    current = await check_password(request, values["current_password"])
+    refuse_names(values["new_password"], current["username"], current["email"])
+    hashed = await request.app[keys.PASSWORDS].hash(values["new_password"])
+    changed = await request.app[keys.DATABASE].change(
+        "users.change_password", caller.user_id, current["hashed_password"], hashed, caller.session_id
+    )
+    if changed is None:
+        raise wrong_password()
+    log.info("password changed user_id=%s", caller.user_id)
+    return web.Response(status=204)
+
+
+async def reset_password(request: web.Request) -> web.Response:
+    """Set a new password by a reset token, once, and end all sessions."""
+    values = await read_object(request, schemas.PASSWORD_RESET)
+    await request.app[keys.LIMITS].count(login=caller_bucket(request))
+    token_hash = hashlib.sha256(values["token"].encode()).digest()
+    account = await request.app[keys.DATABASE].row("users.find_reset", token_hash)
+    if account is None:
+        log.warning("password reset refused")
+        raise Invalid(errors={"token": ["Is not, or no longer, valid."]})
+    refuse_names(values["new_password"], account["username"], account["email_key"])
+    hashed = await request.app[keys.PASSWORDS].hash(values["new_password"])
+    if await request.app[keys.DATABASE].change("users.use_reset", token_hash, hashed) is None:
+        raise Invalid(errors={"token": ["Is not, or no longer, valid."]})
+    log.info("password reset user_id=%s", account["id"])
+    return web.Response(status=204)
+
+
+def refuse_names(password: str, *names: str) -> None:
+    try:
+        schemas.refuse_own_name(password, *names, field="new_password")
+    except ValidationError as error:
+        raise Invalid(errors=error.normalized_messages()) from None

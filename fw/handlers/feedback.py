@@ -1,0 +1,141 @@
+"""Feedback: sending it, and reading an inbox."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+
+from fw import keys, pages, search
+from fw.credentials import own
+from fw.errors import NotFound
+from fw.ids import is_id
+from fw.inbox.feed import Changes, item
+from fw.payload import not_modified, read_object, read_query, reply
+from fw.schemas import feedback as schemas
+from fw.schemas.users import USERNAME
+from fw.submissions import store
+
+MARK_AT_ONCE: Final = 2000
+"""Items that one statement marks: some 50 ms, for which the inbox takes nothing else in."""
+
+
+async def submit(request: web.Request) -> web.Response:
+    """Take feedback for a user, from anyone."""
+    values = await read_object(request, schemas.SUBMIT)
+    username = request.match_info["ref"]
+    if not USERNAME.fullmatch(username):
+        raise NotFound
+    return await store(request, values, username=username.lower())
+
+
+async def list_inbox(request: web.Request) -> web.Response:
+    """List the inbox, filtered, a page at a time."""
+    wanted = read_query(request, schemas.LIST)
+    user_id, database = request[keys.CALLER].user_id, request.app[keys.DATABASE]
+    if request.if_none_match:
+        etag = tag(user_id, own(await database.row("feedback.position", user_id))["cursor"], wanted)
+        if not_modified(request, etag):
+            return web.Response(status=304, headers={"ETag": f'"{etag}"'})
+    rows = await database.rows(f"feedback.{wanted['order']}", user_id, *filters(wanted), wanted["limit"] + 1)
+    inbox = own(rows[0] if rows else None)
+    items = [item(row) for row in rows if row["id"] is not None]
+    page = {
+        "items": items[: wanted["limit"]],
+        "next": pages.encode(items[wanted["limit"] - 1]["id"]) if len(items) > wanted["limit"] else None,
+        "unread_count": inbox["unread_count"],
+        "total_count": inbox["total_count"],
+        "cursor": inbox["inbox_cursor"],
+    }
+    return reply(page, headers={"ETag": f'"{tag(user_id, inbox["inbox_cursor"], wanted)}"'})
+
+
+def filters(wanted: Mapping[str, Any]) -> tuple[str, str, bool | None, str | None, str | None]:
+    """Return what a page is chosen by: the ids it lies between, is_read, widget_id, and the pattern of a search."""
+    low, high = schemas.span(wanted.get("from_"), wanted.get("to"))
+    if "after" in wanted:
+        after = pages.decode(wanted["after"])
+        low, high = (max(low, after), high) if wanted["order"] == "oldest" else (low, min(high, after))
+    text = wanted.get("q")
+    return low, high, wanted.get("is_read"), wanted.get("widget_id"), search.pattern(text) if text else None
+
+
+def tag(user_id: str, cursor: int, wanted: Mapping[str, Any]) -> str:
+    """Name a page: it is the same as long as neither the inbox nor the question changes."""
+    question = f"{user_id} {cursor} {sorted(wanted.items())}"
+    return hashlib.blake2b(question.encode(), digest_size=12).hexdigest()
+
+
+async def show(request: web.Request) -> web.Response:
+    """Show one item."""
+    return reply(await find(request, request.match_info["ref"]))
+
+
+async def find(request: web.Request, feedback_id: str) -> Mapping[str, Any]:
+    if not is_id(feedback_id):
+        raise NotFound
+    row = await request.app[keys.DATABASE].row("feedback.one", request[keys.CALLER].user_id, feedback_id)
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def mark(request: web.Request) -> web.Response:
+    """Mark one item read or unread."""
+    values = await read_object(request, schemas.MARK, optional=True)
+    feedback_id = request.match_info["id"]
+    if not is_id(feedback_id):
+        raise NotFound
+    database, user_id = request.app[keys.DATABASE], request[keys.CALLER].user_id
+    changed = await database.change("feedback.mark_one", user_id, feedback_id, values["is_read"])
+    return reply(changed or await find(request, feedback_id))
+
+
+async def mark_many(request: web.Request) -> web.Response:
+    """Mark items as read: by their ids, or all that arrived up to a cursor."""
+    values = await read_object(request, schemas.MARK_MANY)
+    database, user_id = request.app[keys.DATABASE], request[keys.CALLER].user_id
+    if "ids" in values:
+        row = own(await database.change("feedback.mark_ids", user_id, values["ids"]))
+        return reply({"changed": row["changed"]})
+    changed = done = own(await database.change("feedback.mark_up_to", user_id, values["up_to"], MARK_AT_ONCE))["changed"]
+    while done == MARK_AT_ONCE:
+        done = own(await database.change("feedback.mark_up_to", user_id, values["up_to"], MARK_AT_ONCE))["changed"]
+        changed += done
+    return reply({"changed": changed})
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete an item: its text at once, its place in the log after seven days."""
+    feedback_id = request.match_info["ref"]
+    if not is_id(feedback_id):
+        raise NotFound
+    row = await request.app[keys.DATABASE].change("feedback.delete", request[keys.CALLER].user_id, feedback_id)
+    if row is None or not row["deleted"]:
+        raise NotFound
+    return web.Response(status=204)
+
+
+async def changes(request: web.Request) -> web.Response:
+    """Tell what changed after a cursor; where nothing has, wait for it."""
+    wanted = read_query(request, schemas.SINCE)
+    found = await wait_for_changes(request, wanted["since"], wanted["wait"])
+    return reply({"events": found.events, "cursor": found.cursor, "more": found.more})
+
+
+async def wait_for_changes(request: web.Request, since: int, seconds: float) -> Changes:
+    user_id, hub = request[keys.CALLER].user_id, request.app[keys.HUB]
+    clock = asyncio.get_running_loop().time
+    end = clock() + seconds
+    with hub.watch(user_id) as moved:
+        while True:
+            moved.clear()
+            found = await request.app[keys.FEED].changes(user_id, since)
+            if found.events or clock() >= end or hub.is_closed:
+                return found
+            try:
+                async with asyncio.timeout_at(end):
+                    await moved.wait()
+            except TimeoutError:
+                return found

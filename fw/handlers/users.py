@@ -1,0 +1,77 @@
+"""Accounts: their public face, their profile, premium."""
+
+import logging
+
+from aiohttp import web
+
+from fw import keys
+from fw.credentials import check_password, own
+from fw.errors import Forbidden, Invalid, NotFound
+from fw.payload import read_object, reply
+from fw.schemas import users as schemas
+from fw.tokens import BILLING
+
+log = logging.getLogger("fw.auth")
+
+
+async def public(request: web.Request) -> web.Response:
+    """Show what anyone may know of an account."""
+    username = request.match_info["username"]
+    user = await request.app[keys.DATABASE].row("users.public", username) if schemas.USERNAME.fullmatch(username) else None
+    if user is None:
+        raise NotFound
+    return reply(user)
+
+
+async def update_profile(request: web.Request) -> web.Response:
+    """Change what is given; another e-mail address only for whoever knows the password."""
+    values = await read_object(request, schemas.PROFILE)
+    user_id, database = request[keys.CALLER].user_id, request.app[keys.DATABASE]
+    email = values.get("email")
+    if email is not None:
+        current = own(await database.row("users.hashed_password", user_id))
+        if current["email_key"] != email.key:
+            if "current_password" not in values:
+                raise Invalid(errors={"current_password": ["Is needed to change the e-mail address."]})
+            await check_password(request, values["current_password"])
+    user = await database.change(
+        "users.update_profile",
+        user_id,
+        *(email or (None, None)),
+        values.get("username"),
+        "profile_image" in values,
+        values.get("profile_image"),
+    )
+    return reply(own(user))
+
+
+async def set_premium(request: web.Request) -> web.Response:
+    """Set premium: billing for anyone, a user off for themselves, and on where the configuration lets them."""
+    values = await read_object(request, schemas.PREMIUM)
+    caller, database = request[keys.CALLER], request.app[keys.DATABASE]
+    username = values.get("username")
+    if caller.scope == BILLING:
+        if username is None:
+            raise Invalid(errors={"username": ["Missing data for required field."]})
+        user = await database.change("users.set_premium", None, username, values["is_premium"])
+    else:
+        own_name = own(await database.row("users.own", caller.user_id))["username"]
+        if (username or own_name).lower() != own_name.lower():
+            raise Forbidden("Only billing sets premium for others.")
+        if values["is_premium"] and not request.app[keys.CONFIG].premium_self_service:
+            raise Forbidden("Premium is set by billing, not by its user.")
+        user = await database.change("users.set_premium", caller.user_id, None, values["is_premium"])
+    if user is None:
+        raise NotFound
+    log.info("premium set user_id=%s is_premium=%s by=%s", user["id"], values["is_premium"], caller.scope or "user")
+    return reply(user)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Delete the account with all that is its own, for whoever knows the password."""
+    values = await read_object(request, schemas.ACCOUNT_DELETION)
+    await check_password(request, values["current_password"])
+    user_id = request[keys.CALLER].user_id
+    await request.app[keys.DATABASE].change("users.delete", user_id)
+    log.info("account deleted user_id=%s", user_id)
+    return web.Response(status=204)

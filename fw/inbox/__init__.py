@@ -1,0 +1,1 @@
+"""The inbox: a log with a cursor, its one way in (intake) and its one way out (feed)."""

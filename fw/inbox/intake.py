@@ -1,0 +1,158 @@
+"""The way in: a group commit. Rows that arrive while a batch is being written are the next batch."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from typing import Final, Self
+
+from fw.database import Database
+from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
+from fw.ids import LOWEST, created_at, new_id
+
+log = logging.getLogger("fw.intake")
+
+QUEUE: Final = 5000
+"""Rows that may wait; at some thousands a second that is about a second's worth."""
+BATCH: Final = 500
+WRITERS: Final = 2
+"""Batches under way at once: while one waits for the disk the next is being made."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Submission:
+    """One row on its way in. The inbox is named by its user's id or, where only that is known, by its folded username."""
+
+    user_id: str | None = None
+    username: str | None = None
+    widget_id: str | None = None
+    ip_address: str | None = None
+    message: str
+    metadata: str | None = None
+    idempotency_key: str | None = None
+    body_hash: bytes | None = None
+    id: str = field(default_factory=new_id)
+
+    @property
+    def created_at(self) -> datetime:
+        return created_at(self.id)
+
+    @property
+    def inbox(self) -> tuple[str, str]:
+        return self.user_id or "", self.username or ""
+
+
+Entry = tuple[Submission, "asyncio.Future[str]"]
+
+
+class Intake:
+    """Takes submissions and answers each when it is committed. The queue is bounded, and drained at the end."""
+
+    def __init__(self, database: Database, *, queue: int = QUEUE, batch: int = BATCH, writers: int = WRITERS) -> None:
+        self._database = database
+        self._queue = queue
+        self._batch = batch
+        self._most_writers = writers
+        self._waiting: deque[Entry] = deque()
+        self._writers: set[asyncio.Task[None]] = set()
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        self._is_open = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_open = False
+        while self._writers:
+            await asyncio.wait(self._writers)
+
+    async def submit(self, submission: Submission) -> str:
+        """Store a submission and return its id once it is committed: the earlier one's where it repeats it.
+
+        Raises `NotFound` (no such inbox), `IdempotencyMismatch`, `Unavailable` (full, closing, or no database).
+        """
+        if len(self._waiting) >= self._queue or not self._is_open:
+            raise Unavailable
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append((submission, answer))
+        if len(self._writers) < self._most_writers:
+            writer = asyncio.create_task(self._write())
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        return await answer
+
+    async def _write(self) -> None:
+        while self._waiting:
+            size = min(self._batch, len(self._waiting))
+            entries = [self._waiting.popleft() for _ in range(size)]
+            await self._commit([entry for entry in entries if not entry[1].done()])
+
+    async def _commit(self, entries: Sequence[Entry]) -> None:
+        """Write a batch; one that fails is written again in parts, so that a bad row fails alone."""
+        if not entries:
+            return
+        try:
+            results = await self._append([submission for submission, _ in entries])
+        except Unavailable as problem:
+            results = [problem] * len(entries)
+        except Exception as error:
+            if len(entries) > 1:
+                log.warning("a batch of %d failed and is written in parts", len(entries))
+                for part in halves(entries):
+                    await self._commit(part)
+                return
+            log.exception("a submission could not be written")
+            results = [error]
+        for (_, answer), result in zip(entries, results, strict=True):
+            if answer.done():
+                continue
+            if isinstance(result, Exception):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)
+
+    async def _append(self, submissions: Sequence[Submission]) -> list[str | Exception]:
+        order = sorted(range(len(submissions)), key=lambda n: submissions[n].inbox)
+        rows = [submissions[n] for n in order]
+        boxes: list[tuple[str | None, str | None, int, int]] = []
+        for _, group in groupby(enumerate(rows, 1), key=lambda numbered: numbered[1].inbox):
+            members = list(group)
+            boxes.append((members[0][1].user_id, members[0][1].username, members[0][0], members[-1][0]))
+        found = await self._database.changes(
+            "feedback.append",
+            *(list(column) for column in zip(*boxes, strict=True)),
+            [row.id for row in rows],
+            [row.created_at for row in rows],
+            [row.widget_id for row in rows],
+            [row.ip_address for row in rows],
+            [row.message for row in rows],
+            [row.metadata for row in rows],
+            *keys_of(rows),
+        )
+        results: list[str | Exception] = [NotFound() for _ in submissions]
+        for place, _, earlier in found:
+            _, _, low, high = boxes[place - 1]
+            for n in range(low - 1, high):
+                results[order[n]] = outcome(rows[n], earlier and earlier[n - low + 1])
+        return results
+
+
+def keys_of(rows: Sequence[Submission]) -> tuple[list[str | None] | None, list[bytes | None] | None]:
+    """Return the columns of idempotency keys and body hashes, or nulls where no row has any: the shorter way."""
+    if all(row.idempotency_key is None for row in rows):
+        return None, None
+    return [row.idempotency_key for row in rows], [row.body_hash for row in rows]
+
+
+def outcome(row: Submission, earlier_id: str | None) -> str | Problem:
+    if earlier_id is None:
+        return row.id
+    return IdempotencyMismatch() if earlier_id == LOWEST else earlier_id
+
+
+def halves(entries: Sequence[Entry]) -> tuple[Sequence[Entry], Sequence[Entry]]:
+    middle = len(entries) // 2
+    return entries[:middle], entries[middle:]

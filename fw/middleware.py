@@ -1,0 +1,99 @@
+"""What surrounds every request: its id, the error envelope, authentication."""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from fw import keys
+from fw.errors import BY_STATUS, ExpectationFailed, Forbidden, Problem, Unauthorized
+from fw.ids import new_id
+from fw.payload import reply_problem
+from fw.routes import Access
+from fw.tokens import BILLING
+
+log = logging.getLogger("fw.request")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """Return the caller's own id for this request, if it sent a sane one, else ours."""
+    known = request.get(keys.REQUEST_ID)
+    if known is None:
+        sent = request.headers.get("X-Request-ID", "")
+        known = request[keys.REQUEST_ID] = sent if SANE_ID.fullmatch(sent) else new_id()
+    return known
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Put on every response what every response carries, and on those of no route the CORS headers of the API."""
+    response.headers["X-Request-ID"] = request_id(request)
+    response.headers[hdrs.VARY] = hdrs.ORIGIN
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin and request.match_info.route.resource is None:
+        allowed = request.app[keys.CONFIG].cors_origins
+        if origin in allowed or "*" in allowed:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+
+
+@web.middleware
+async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a problem. The outermost middleware: the router's own errors come through here too."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return reply_problem(problem, request_id(request))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return reply_problem(from_framework(error), request_id(request))
+    except ConnectionResetError:
+        raise
+    except Exception:
+        log.exception("request failed request_id=%s", request_id(request))
+        return reply_problem(Problem(), request_id(request))
+
+
+def from_framework(error: web.HTTPException) -> Problem:
+    problem = BY_STATUS.get(error.status, Problem)()
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        problem.headers[hdrs.ALLOW] = ", ".join(sorted(error.allowed_methods))
+    return problem
+
+
+@web.middleware
+async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let only those through whom the route table names. What has no route of its own (404, preflights) is for anyone."""
+    access = request.app[keys.ACCESS].get(request.match_info.route, Access.ANYONE)
+    if access is Access.ANYONE:
+        return await handler(request)
+    caller = await request.app[keys.TOKENS].authenticate(bearer_token(request))
+    if caller.scope == BILLING and access is not Access.OWNER_OR_BILLING:
+        raise Forbidden("A billing token can set premium and do nothing else.")
+    request[keys.CALLER] = caller
+    response = await handler(request)
+    if not response.prepared:
+        response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    return response
+
+
+def bearer_token(request: web.Request) -> str:
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized
+    return token.strip()
+
+
+async def meet_expectation(request: web.Request) -> web.StreamResponse | None:
+    """Tell a client that waits for it to go on; any other expectation fails as a problem of ours."""
+    if request.headers[hdrs.EXPECT].lower() != "100-continue":
+        return reply_problem(ExpectationFailed(), request_id(request))
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # What has been written is no part of the answer.
+    request.writer.output_size = 0
+    return None

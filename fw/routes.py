@@ -1,0 +1,91 @@
+"""The whole URL table, a line a route, grouped by who may call and from which pages."""
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from fw.handlers import auth, feedback, health, users, widgets
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Access(Enum):
+    """Who may call."""
+
+    ANYONE = "anyone"
+    OWNER = "owner"
+    OWNER_OR_BILLING = "owner or billing"
+
+
+class Origins(Enum):
+    """From which pages a browser may call."""
+
+    ANY = "any"
+    API = "FW_CORS_ORIGINS"
+    NONE = "none"
+
+
+class Route(NamedTuple):
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    origins: Origins
+
+
+def anyone_anywhere(method: str, path: str, handler: Handler) -> Route:
+    return Route(method, path, handler, Access.ANYONE, Origins.ANY)
+
+
+def anyone(method: str, path: str, handler: Handler) -> Route:
+    return Route(method, path, handler, Access.ANYONE, Origins.API)
+
+
+def owner(method: str, path: str, handler: Handler) -> Route:
+    return Route(method, path, handler, Access.OWNER, Origins.API)
+
+
+def owner_or_billing(method: str, path: str, handler: Handler) -> Route:
+    return Route(method, path, handler, Access.OWNER_OR_BILLING, Origins.API)
+
+
+def operator(method: str, path: str, handler: Handler) -> Route:
+    return Route(method, path, handler, Access.ANYONE, Origins.NONE)
+
+
+# In {ref} stands a username where feedback is sent, an id where it is read.
+ROUTES: Final = (
+    operator("GET", "/health", health.alive),
+    operator("GET", "/health/ready", health.ready),
+    # Accounts
+    anyone("POST", "/api/auth/register", auth.register),
+    anyone("POST", "/api/auth/login", auth.login),
+    owner("POST", "/api/auth/logout", auth.logout),
+    owner("GET", "/api/auth/me", auth.me),
+    owner("POST", "/api/auth/password", auth.change_password),
+    anyone("POST", "/api/auth/reset", auth.reset_password),
+    owner("PUT", "/api/users/profile", users.update_profile),
+    owner("DELETE", "/api/users/profile", users.delete),
+    owner_or_billing("PATCH", "/api/users/premium", users.set_premium),
+    anyone("GET", "/api/users/{username}", users.public),
+    # The inbox
+    owner("GET", "/api/feedback", feedback.list_inbox),
+    owner("GET", "/api/feedback/changes", feedback.changes),
+    owner("POST", "/api/feedback/read", feedback.mark_many),
+    owner("PATCH", "/api/feedback/{id}/read", feedback.mark),
+    anyone_anywhere("POST", "/api/feedback/{ref}", feedback.submit),
+    owner("GET", "/api/feedback/{ref}", feedback.show),
+    owner("DELETE", "/api/feedback/{ref}", feedback.delete),
+    # Widgets
+    owner("GET", "/api/widgets", widgets.list_own),
+    owner("POST", "/api/widgets", widgets.create),
+    owner("GET", "/api/widgets/{id}", widgets.show),
+    owner("PUT", "/api/widgets/{id}", widgets.update),
+    owner("DELETE", "/api/widgets/{id}", widgets.delete),
+    owner("GET", "/api/widgets/{id}/stats", widgets.stats),
+    anyone_anywhere("GET", "/api/widgets/{id}/config", widgets.config),
+    anyone_anywhere("POST", "/api/widgets/{id}/feedback", widgets.submit),
+    anyone_anywhere("POST", "/api/widgets/{id}/events", widgets.count_event),
+)

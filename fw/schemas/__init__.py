@@ -1,0 +1,1 @@
+"""What bodies and queries must be."""

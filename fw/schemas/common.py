@@ -1,0 +1,131 @@
+"""Fields and rules that all schemas share."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar, Final
+
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
+
+from fw.ids import is_id
+
+BIGGEST: Final = 2**63 - 1
+"""PostgreSQL's largest bigint."""
+
+
+class Body(Schema):
+    """A request body: what is not known is refused."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class Query(Schema):
+    """A query string: what is not known is ignored."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+def storable(text: str) -> str:
+    """Refuse what PostgreSQL cannot store: NUL and lone surrogates."""
+    if "\0" in text:
+        raise ValidationError("Must not contain the NUL character.")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError("Must not contain lone surrogates.")
+    return text
+
+
+class Text(fields.String):
+    """A text of a bounded number of characters, outer white space trimmed where asked."""
+
+    def __init__(self, low: int, high: int, *, trim: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.low, self.high, self.trim = low, high, trim
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("invalid")
+        text = storable(value.strip() if self.trim else value)
+        if len(text) < self.low:
+            raise ValidationError("Must not be empty." if self.low == 1 else f"Must have at least {self.low} characters.")
+        if len(text) > self.high:
+            raise ValidationError(f"Must have at most {self.high:,} characters.")
+        return text
+
+
+class Flag(fields.Field[bool]):
+    """A JSON boolean, and nothing that merely looks like one."""
+
+    default_error_messages: ClassVar[dict[str, str]] = {"invalid": "Must be true or false."}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class Whole(fields.Field[int]):
+    """A whole number within bounds: an integer in JSON, decimal digits in a query string."""
+
+    def __init__(self, low: int, high: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.low, self.high = low, high
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        if isinstance(value, str) and isinstance(self.parent, Query) and re.fullmatch(r"-?[0-9]{1,20}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValidationError("Must be a whole number.")
+        if not self.low <= value <= self.high:
+            raise ValidationError(f"Must be from {self.low} to {self.high}.")
+        return value
+
+
+class Id(fields.Field[str]):
+    """A UUID, in lower case."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str) or not is_id(value):
+            raise ValidationError("Must be a UUID.")
+        return value.lower()
+
+
+class QueryFlag(fields.Field[bool]):
+    """A boolean in a query string."""
+
+    WORDS: ClassVar[dict[str, bool]] = {"true": True, "1": True, "false": False, "0": False}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        if value not in self.WORDS:
+            raise ValidationError("Must be true or false.")
+        return self.WORDS[value]
+
+
+class Day(fields.Field[date]):
+    """A calendar day, as 2026-01-31."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> date:
+        if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            raise ValidationError("Must be a date such as 2026-01-31.")
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise ValidationError("There is no such day.") from None
+
+
+class Moment(fields.Field["datetime | date"]):
+    """A timestamp (UTC where it names no offset) or a day."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime | date:
+        # In a query string "+" is a space: take back the plus of an offset that was not escaped.
+        text = re.sub(r" (?=[0-9]{2}:?[0-9]{2}$)", "+", value) if isinstance(value, str) and "T" in value else value
+        if isinstance(text, str) and text.isascii():
+            try:
+                if len(text) == 10:
+                    return date.fromisoformat(text)
+                moment = datetime.fromisoformat(text)
+                return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+            except (ValueError, OverflowError):
+                pass
+        raise ValidationError("Must be a date (2026-01-31) or a timestamp (2026-01-31T12:00:00Z).")

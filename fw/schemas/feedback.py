@@ -1,0 +1,116 @@
+"""Feedback: what is submitted, and how an inbox is read."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from fw import ids
+from fw.schemas.common import BIGGEST, Body, Flag, Id, Moment, Query, QueryFlag, Text, Whole, storable
+
+MESSAGE: Final = 5000
+METADATA_BYTES: Final = 4096
+METADATA_LEVELS: Final = 5
+
+
+class Metadata(fields.Field[dict[str, Any]]):
+    """An object of at most 4 KiB as JSON and 5 levels, whose `rating`, if present, is a number."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError("Must be an object.")
+        inspect(value, 1)
+        if len(dump(value).encode()) > METADATA_BYTES:
+            raise ValidationError(f"Must have at most {METADATA_BYTES:,} bytes as JSON.")
+        rating = value.get("rating", 0)
+        if isinstance(rating, bool) or not isinstance(rating, int | float):
+            raise ValidationError({"rating": ["Must be a number."]})
+        return value
+
+
+def inspect(value: Any, level: int) -> None:
+    """Refuse what nests too deep or cannot be stored."""
+    if isinstance(value, str):
+        storable(value)
+    elif isinstance(value, dict | list):
+        if level > METADATA_LEVELS:
+            raise ValidationError(f"Must have at most {METADATA_LEVELS} levels.")
+        for part in value:
+            inspect(part, level + 1)
+        if isinstance(value, dict):
+            for part in value.values():
+                inspect(part, level + 1)
+
+
+def dump(metadata: Mapping[str, Any], *, sort_keys: bool = False) -> str:
+    """Write metadata as JSON, every character and every digit of it."""
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+
+
+class Submit(Body):
+    message = Text(1, MESSAGE, trim=True, required=True)
+    metadata = Metadata(allow_none=True, load_default=None)
+
+
+class List(Query):
+    limit = Whole(1, 100, load_default=20)
+    after = fields.String()
+    is_read = QueryFlag()
+    q = Text(0, 200)
+    widget_id = Id()
+    from_ = Moment(data_key="from")
+    to = Moment()
+    order = fields.String(load_default="newest", validate=validate.OneOf(("newest", "oldest")))
+
+
+class Mark(Body):
+    is_read = Flag(load_default=True)
+
+
+class MarkMany(Body):
+    ids = fields.List(Id(), validate=validate.Length(1, 500))
+    up_to = Whole(0, BIGGEST)
+
+    @validates_schema
+    def _one_way(self, data: Mapping[str, Any], **_: Any) -> None:
+        if len(data) != 1:
+            raise ValidationError("Give either ids or up_to.")
+
+
+class Since(Query):
+    since = Whole(0, BIGGEST, load_default=0)
+    wait = fields.Float(load_default=0.0, allow_nan=False, validate=validate.Range(0, 30))
+
+
+def span(low: Any, high: Any) -> tuple[str, str]:
+    """Return the ids between which everything lies that was made from `low` to `high`: moments, days, or None (open)."""
+    try:
+        first = ids.LOWEST if low is None else ids.just_before(start(low))
+        last = ids.HIGHEST if high is None else ids.just_before(end(high))
+    except OverflowError:
+        raise ValidationError({"to": ["Must be before the year 9999."]}) from None
+    return first, last
+
+
+def start(moment: Any) -> datetime:
+    return moment if isinstance(moment, datetime) else midnight(moment)
+
+
+def end(moment: Any) -> datetime:
+    """Return the first millisecond after the moment, or after the day."""
+    if isinstance(moment, datetime):
+        return moment.replace(microsecond=moment.microsecond // 1000 * 1000) + timedelta(milliseconds=1)
+    return midnight(moment) + timedelta(days=1)
+
+
+def midnight(day: Any) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=ids.EPOCH.tzinfo)
+
+
+SUBMIT: Final = Submit()
+LIST: Final = List()
+MARK: Final = Mark()
+MARK_MANY: Final = MarkMany()
+SINCE: Final = Since()

@@ -1,0 +1,175 @@
+"""Accounts: registering, logging in, changing."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from email_validator import EmailNotValidError, validate_email
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from fw.passwords import common_passwords
+from fw.schemas.common import Body, Flag, Text, storable
+
+USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
+RESERVED: Final = frozenset(
+    # Literals that stand, or could stand, where a username stands in a path.
+    "changes events feedback live login logout me password premium profile read register reset stats unread widgets "
+    # Names that would be taken for the service itself.
+    "about abuse account accounts admin administrator api auth billing blog contact dashboard docs email feedbackwave health "
+    "help home inbox info legal mail metrics moderator null official openapi owner postmaster pricing privacy problems ready "
+    "root security service settings signin signup sitemap static status support system team terms undefined user username "
+    "users web webmaster widget www".split()
+)
+
+
+class Email(NamedTuple):
+    """An address as it is written to, and folded as it is compared."""
+
+    address: str
+    key: str
+
+
+class EmailField(fields.Field[Email]):
+    """An e-mail address by its syntax; no DNS is asked."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Email:
+        if not isinstance(value, str) or len(value) > 320:
+            raise ValidationError("Must be an e-mail address.")
+        try:
+            address = validate_email(storable(value), check_deliverability=False).normalized
+        except EmailNotValidError as error:
+            raise ValidationError(str(error)) from None
+        return Email(address, fold_email(address))
+
+
+class Username(fields.Field[str]):
+    """A username that may be taken, kept as typed."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str) or not USERNAME.fullmatch(value):
+            raise ValidationError("Must be 3 to 30 letters (A-Z), digits, '_' or '-', and begin with a letter or digit.")
+        if value.lower() in RESERVED:
+            raise ValidationError("This name is reserved.")
+        return value
+
+
+class NewPassword(Text):
+    """A password that may be set: any characters, exactly as typed, but none of the most common."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(8, 256, required=True, **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        password = super()._deserialize(value, attr, data, **kwargs)
+        if password.lower() in common_passwords():
+            raise ValidationError("This is one of the most common passwords.")
+        return password
+
+
+class ImageUrl(fields.Field[str]):
+    """An `https://` URL of at most 2,000 characters."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str) or len(value) > 2000 or not is_https(storable(value)):
+            raise ValidationError("Must be an https:// URL of at most 2,000 characters.")
+        return value
+
+
+def is_https(text: str) -> bool:
+    if not text.lower().startswith("https://") or re.search(r"[\s\x00-\x1f\x7f\"<>\\^`{|}]", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(parts.hostname) and not parts.username and parts.password is None
+
+
+def fold_email(address: str) -> str:
+    """Make of an e-mail address what is compared: without regard to case, in any script."""
+    return address.casefold()
+
+
+def refuse_own_name(password: str, *names: str, field: str = "password") -> None:
+    """Refuse a password that is the account's own username or e-mail address (ASVS 5.0, 6.2.11)."""
+    if password.casefold() in {name.casefold() for name in names}:
+        raise ValidationError("Must not be your username or e-mail address.", field)
+
+
+class Register(Body):
+    email = EmailField(required=True)
+    username = Username(required=True)
+    password = NewPassword()
+    profile_image = ImageUrl(allow_none=True, load_default=None)
+
+    @validates_schema
+    def _password_is_no_name(self, data: Mapping[str, Any], **_: Any) -> None:
+        refuse_own_name(data["password"], data["username"], data["email"].address)
+
+
+class Login(Body):
+    """A password and one of the three names of its account."""
+
+    username = Text(1, 320)
+    email = Text(1, 320)
+    login = Text(1, 320)
+    password = Text(0, 65536, required=True)
+
+    @validates_schema
+    def _one_name(self, data: Mapping[str, Any], **_: Any) -> None:
+        if len(data.keys() & {"username", "email", "login"}) != 1:
+            raise ValidationError("Give exactly one of username, email and login.", "login")
+
+
+class LoginForm(Body):
+    """The password form of OAuth 2 (RFC 6749, 4.3.2), whose `username` may be an e-mail address too."""
+
+    grant_type = fields.String(validate=validate.Equal("password"))
+    scope = fields.String()
+    client_id = fields.String()
+    client_secret = fields.String()
+    username = Text(1, 320, required=True)
+    password = Text(0, 65536, required=True)
+
+
+class Profile(Body):
+    email = EmailField()
+    username = Username()
+    profile_image = ImageUrl(allow_none=True)
+    current_password = Text(0, 65536)
+
+    @validates_schema
+    def _something(self, data: Mapping[str, Any], **_: Any) -> None:
+        if not data.keys() & {"email", "username", "profile_image"}:
+            raise ValidationError("Give at least one of email, username and profile_image.")
+
+
+class Premium(Body):
+    is_premium = Flag(required=True)
+    username = Text(1, 320)
+
+
+class PasswordChange(Body):
+    current_password = Text(0, 65536, required=True)
+    new_password = NewPassword()
+
+
+class PasswordReset(Body):
+    token = Text(1, 200, required=True)
+    new_password = NewPassword()
+
+
+class AccountDeletion(Body):
+    current_password = Text(0, 65536, required=True)
+
+
+REGISTER: Final = Register()
+LOGIN: Final = Login()
+LOGIN_FORM: Final = LoginForm()
+PROFILE: Final = Profile()
+PREMIUM: Final = Premium()
+PASSWORD_CHANGE: Final = PasswordChange()
+PASSWORD_RESET: Final = PasswordReset()
+ACCOUNT_DELETION: Final = AccountDeletion()

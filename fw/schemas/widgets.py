@@ -1,0 +1,133 @@
+"""Widgets: their settings, what is sent through them, and the days of their statistics."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+from zoneinfo import ZoneInfo, available_timezones
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from fw.schemas.common import Body, Day, Flag, Query, Text, Whole
+from fw.schemas.feedback import MESSAGE, Metadata
+
+RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
+"""The types that ask for a number, and its bounds."""
+TYPES: Final = ("button", "inline", "popup", *RATINGS)
+THEMES: Final = ("light", "dark", "auto")
+ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?")
+# BCP 47 (RFC 5646, 2.1): language, then script, region, variants, extensions, private use.
+LOCALE: Final = re.compile(
+    r"([A-Za-z]{2,3}(-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?"
+    r"(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(-[0-9A-WY-Za-wy-z](-[A-Za-z0-9]{2,8})+)*(-[xX](-[A-Za-z0-9]{1,8})+)?"
+)
+
+
+class Origin(fields.Field[str]):
+    """An origin as a browser sends it: scheme, host, and a port that is not the usual one."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str) or len(value) > 300:
+            raise ValidationError("Must be an origin such as https://example.com.")
+        origin = value.lower()
+        match = ORIGIN.fullmatch(origin)
+        if not match or not origin.isascii() or int((match[2] or ":1")[1:]) not in range(1, 65536):
+            raise ValidationError("Must be an origin such as https://example.com, without a path.")
+        usual = ":443" if origin.startswith("https") else ":80"
+        return origin.removesuffix(usual) if match[2] == usual else origin
+
+
+class Settings(Body):
+    title = Text(0, 200)
+    placeholder = Text(0, 200)
+    submit_label = Text(0, 200)
+    thank_you = Text(0, 200)
+    color = fields.String(validate=validate.Regexp(r"#[0-9a-fA-F]{6}\Z", error="Must be a color such as #1a2b3c."))
+    position = fields.String(validate=validate.OneOf(("bottom-right", "bottom-left")))
+    locale = fields.String(
+        validate=validate.Regexp(LOCALE.pattern + r"\Z", error="Must be a language tag such as en or pt-BR.")
+    )
+    allowed_origins = fields.List(Origin(), validate=validate.Length(max=20))
+
+
+class Change(Body):
+    """Any part of a widget; at least one."""
+
+    name = Text(1, 100, trim=True)
+    type = fields.String(validate=validate.OneOf(TYPES))
+    theme = fields.String(validate=validate.OneOf(THEMES))
+    settings = fields.Nested(Settings)
+    is_active = Flag()
+
+    @validates_schema
+    def _something(self, data: Mapping[str, Any], **_: Any) -> None:
+        if not data:
+            raise ValidationError("Give at least one of name, type, theme, settings and is_active.")
+
+
+class Create(Body):
+    name = Text(1, 100, trim=True, required=True)
+    type = fields.String(required=True, validate=validate.OneOf(TYPES))
+    theme = fields.String(load_default="light", validate=validate.OneOf(THEMES))
+    settings = fields.Nested(Settings, load_default=dict)
+    is_active = Flag(load_default=True)
+
+
+class List(Query):
+    limit = Whole(1, 100, load_default=20)
+    after = fields.String()
+
+
+class Submit(Body):
+    """What a widget sends; where it asks for a rating, the rating is the point and the message may be left out."""
+
+    message = Text(0, MESSAGE, trim=True, allow_none=True, load_default="")
+    rating = Whole(0, 10, allow_none=True, load_default=None)
+    metadata = Metadata(allow_none=True, load_default=None)
+
+
+class Event(Body):
+    event = fields.String(required=True, validate=validate.OneOf(("view", "open")))
+
+
+class Zone(fields.Field[ZoneInfo]):
+    """A time zone by its IANA name."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> ZoneInfo:
+        if value not in time_zones():
+            raise ValidationError("Must be the name of a time zone, such as Europe/Berlin.")
+        return ZoneInfo(value)
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+class Stats(Query):
+    from_ = Day(data_key="from")
+    to = Day()
+    tz = Zone(load_default=ZoneInfo("UTC"))
+
+
+def refuse_unfit(values: Mapping[str, Any], widget_type: str) -> None:
+    """Refuse a submission that does not fit its widget's type. Raises `ValidationError`."""
+    errors = {}
+    low, high = RATINGS.get(widget_type, (0, 10))
+    rating = values["rating"]
+    if rating is None and widget_type in RATINGS:
+        errors["rating"] = ["Missing data for required field."]
+    elif rating is not None and not low <= rating <= high:
+        errors["rating"] = [f"Must be from {low} to {high}."]
+    if not values["message"] and widget_type not in RATINGS:
+        errors["message"] = ["Must not be empty."]
+    if errors:
+        raise ValidationError(errors)
+
+
+CREATE: Final[Schema] = Create()
+CHANGE: Final[Schema] = Change()
+LIST: Final[Schema] = List()
+SUBMIT: Final[Schema] = Submit()
+EVENT: Final[Schema] = Event()
+STATS: Final[Schema] = Stats()

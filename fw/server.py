@@ -1,0 +1,101 @@
+"""One server process: uvloop, aiohttp, and a graceful end."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import uvloop
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from fw.app import create_app
+from fw.config import Config
+from fw.errors import BY_STATUS, Problem
+from fw.middleware import request_id
+from fw.payload import reply_problem
+
+log = logging.getLogger("fw.server")
+
+KEEPALIVE_SECONDS: Final = 100.0
+"""Longer than the 90 s after which Heroku's router closes an idle connection: the router is to be the one that does."""
+SHUTDOWN_SECONDS: Final = 8.0
+BACKLOG: Final = 1024
+
+
+class ProblemHandler(RequestHandler):
+    """Answers what is not even HTTP with a problem too."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun: there is no room for another")
+        if status == 500:
+            log.error("request failed outside the application", exc_info=exc)
+        problem = BY_STATUS.get(status, Problem)()
+        response = reply_problem(problem, request_id(request))
+        response.headers["X-Request-ID"] = request_id(request)
+        response.force_close()
+        return response
+
+
+class ProblemServer(web.Server):
+    """Makes such handlers."""
+
+    def __call__(self) -> RequestHandler:
+        return ProblemHandler(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Runs an application behind `ProblemServer`."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return ProblemServer(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            loop=asyncio.get_running_loop(),
+            **made._kwargs,
+        )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind the address before anything else is begun. Raises `OSError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def run(config: Config, sock: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, sock, ready))
+
+
+async def _serve(config: Config, sock: socket.socket, ready: Callable[[], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    runner = Runner(create_app(config), access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, sock, backlog=BACKLOG).start()
+        ready()
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await runner.cleanup()
+    log.info("stopped")

@@ -1,0 +1,49 @@
+"""What every public submission comes to, by whichever path: a row for the intake, and its answer."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from fw import keys
+from fw.addresses import client_address, kept
+from fw.errors import Invalid
+from fw.ids import created_at
+from fw.inbox.intake import Submission
+from fw.payload import reply
+from fw.schemas.feedback import dump
+
+
+async def store(request: web.Request, values: Mapping[str, Any], **inbox: str) -> web.Response:
+    """Hand a validated submission to the intake, and answer when it is committed.
+
+    `inbox` names the row's place: `username` (folded), or `user_id` and `widget_id`.
+    """
+    config = request.app[keys.CONFIG]
+    key = idempotency_key(request)
+    feedback_id = await request.app[keys.INTAKE].submit(
+        Submission(
+            message=values["message"],
+            metadata=None if values["metadata"] is None else dump(values["metadata"]),
+            ip_address=kept(client_address(request, config.trusted_proxies), config.ip_mode),
+            idempotency_key=key,
+            body_hash=None if key is None else body_hash(values, inbox.get("widget_id")),
+            **inbox,
+        )
+    )
+    return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201)
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """Return the caller's key, if there is one. Raises `Invalid`."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
+        raise Invalid(errors={"Idempotency-Key": ["Must be 1 to 255 printable characters."]})
+    return key
+
+
+def body_hash(values: Mapping[str, Any], widget_id: str | None) -> bytes:
+    """Hash what was meant, not how it was spelled: white space and the order of fields do not make another body."""
+    meant = {"message": values["message"], "metadata": values["metadata"], "widget_id": widget_id}
+    return hashlib.sha256(dump(meant, sort_keys=True).encode()).digest()

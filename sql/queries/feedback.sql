@@ -1,0 +1,120 @@
+-- The inbox. Every statement names one inbox by its user_id.
+
+-- fragment: feedback
+f.id, f.user_id, f.message, f.created_at, f.is_read, host(f.ip_address) AS ip_address, f.metadata, f.widget_id, f.cursor
+
+-- fragment: wanted
+f.user_id = i.user_id
+        AND f.id > $2
+        AND f.id < $3
+        AND f.deleted_at IS NULL
+        AND ($4::boolean IS NULL OR f.is_read = $4)
+        AND ($5::uuid IS NULL OR f.widget_id = $5)
+        AND ($6::text IS NULL OR f.message COLLATE "C" ~ $6)
+
+-- name: append
+-- Writes a batch: one row an inbox, named by its id ($1) or its owner's username ($2), with its part of the parallel
+-- arrays ($3 to $4); inboxes are taken in the order of their ids. One hint tells all listeners of all of them.
+WITH boxes AS MATERIALIZED (
+    SELECT b.place, coalesce(b.user_id, u.id) AS user_id, b.low, b.high
+    FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[])
+        WITH ORDINALITY AS b (user_id, username, low, high, place)
+    LEFT JOIN users AS u ON lower(u.username COLLATE "C") = b.username
+    WHERE b.user_id IS NOT NULL OR u.id IS NOT NULL
+    ORDER BY 2
+), appended AS MATERIALIZED (
+    SELECT b.place, b.user_id, a.new_cursor, a.earlier_ids
+    FROM boxes AS b
+    CROSS JOIN LATERAL inbox_append(
+        b.user_id,
+        ($5::uuid[])[b.low:b.high],
+        ($6::timestamptz[])[b.low:b.high],
+        ($7::uuid[])[b.low:b.high],
+        ($8::inet[])[b.low:b.high],
+        ($9::text[])[b.low:b.high],
+        ($10::text[])[b.low:b.high]::jsonb[],
+        ($11::text[])[b.low:b.high],
+        ($12::bytea[])[b.low:b.high]
+    ) AS a
+), hints AS MATERIALIZED (
+    -- 200 ids of 36 characters and a comma stay under the 8,000 bytes of a payload.
+    SELECT pg_notify('fw_inbox', string_agg(n.user_id::text, ','))
+    FROM (SELECT d.user_id, (row_number() OVER () - 1) / 200 AS part FROM (SELECT DISTINCT user_id FROM appended) AS d) AS n
+    GROUP BY n.part
+)
+SELECT a.place, a.new_cursor, a.earlier_ids
+FROM appended AS a
+WHERE (SELECT count(*) FROM hints) > 0;
+
+-- name: newest
+-- A page of the inbox, newest first, with the inbox's own state, all of one snapshot. The ids lie between $2 and $3.
+SELECT i.cursor AS inbox_cursor, i.unread_count, i.total_count, l.*
+FROM inboxes AS i
+LEFT JOIN LATERAL (
+    SELECT {feedback}
+    FROM feedback AS f
+    WHERE {wanted}
+    ORDER BY f.user_id DESC, f.id DESC
+    LIMIT $7
+) AS l ON true
+WHERE i.user_id = $1
+ORDER BY l.id DESC;
+
+-- name: oldest
+-- The same, oldest first.
+SELECT i.cursor AS inbox_cursor, i.unread_count, i.total_count, l.*
+FROM inboxes AS i
+LEFT JOIN LATERAL (
+    SELECT {feedback}
+    FROM feedback AS f
+    WHERE {wanted}
+    ORDER BY f.user_id, f.id
+    LIMIT $7
+) AS l ON true
+WHERE i.user_id = $1
+ORDER BY l.id;
+
+-- name: position
+-- Where the inbox stands: its cursor changes with everything in it.
+SELECT i.cursor
+FROM inboxes AS i
+WHERE i.user_id = $1;
+
+-- name: one
+-- One item of the inbox.
+SELECT {feedback}
+FROM feedback AS f
+WHERE f.user_id = $1 AND f.id = $2 AND f.deleted_at IS NULL;
+
+-- name: mark_one
+-- Marks an item read or unread; no row where nothing changed.
+SELECT {feedback}
+FROM inbox_mark($1, ARRAY[$2::uuid], NULL, $3, 1) AS f;
+
+-- name: mark_ids
+-- Marks items as read by their ids.
+SELECT count(*) AS changed
+FROM inbox_mark($1, $2, NULL, true, 500);
+
+-- name: mark_up_to
+-- Marks as read what arrived up to a cursor, $3 at once.
+SELECT count(*) AS changed
+FROM inbox_mark($1, NULL, $2, true, $3);
+
+-- name: delete
+-- Deletes an item.
+SELECT inbox_delete($1, $2) AS deleted;
+
+-- name: changes
+-- What changed in the inbox after a cursor, with the inbox's own state, all of one snapshot.
+SELECT i.cursor AS inbox_cursor, i.unread_count, i.horizon, c.*
+FROM inboxes AS i
+LEFT JOIN LATERAL (
+    SELECT {feedback}, f.created_cursor, f.deleted_at
+    FROM feedback AS f
+    WHERE f.user_id = i.user_id AND f.cursor > $2
+    ORDER BY f.cursor
+    LIMIT $3
+) AS c ON true
+WHERE i.user_id = $1
+ORDER BY c.cursor;

@@ -1,0 +1,39 @@
+-- Sessions: a token is as alive as its row.
+
+-- name: is_live
+-- Tells whether a session is neither expired nor revoked; its row goes with its user.
+SELECT true AS is_live
+FROM sessions AS s
+WHERE s.user_id = $1 AND s.id = $2 AND s.revoked_at IS NULL AND s.expires_at > now();
+
+-- name: revoke
+-- Ends one session.
+UPDATE sessions
+SET revoked_at = now()
+WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL
+RETURNING id;
+
+-- name: is_service_live
+-- Tells whether the token of another system is neither expired nor revoked.
+SELECT true AS is_live
+FROM service_tokens AS t
+WHERE t.id = $1 AND t.scope = $2 AND t.revoked_at IS NULL AND t.expires_at > now();
+
+-- name: open_service
+-- Keeps the token of another system, so that it can be revoked.
+INSERT INTO service_tokens (id, scope, expires_at)
+VALUES ($1, $2, $3)
+RETURNING id;
+
+-- name: list_services
+-- Lists the tokens of other systems, newest first.
+SELECT t.id, t.scope, t.created_at, t.expires_at, t.revoked_at
+FROM service_tokens AS t
+ORDER BY t.id DESC;
+
+-- name: revoke_service
+-- Ends the token of another system.
+UPDATE service_tokens
+SET revoked_at = coalesce(revoked_at, now())
+WHERE id = $1
+RETURNING id;

@@ -1,0 +1,142 @@
+-- Accounts.
+
+-- fragment: own
+u.id, u.email, u.username, u.is_premium, u.created_at, u.last_login, u.profile_image,
+u.email_verified_at IS NOT NULL AS email_verified
+
+-- name: register
+-- Makes an account, its inbox and its first session.
+WITH account AS (
+    INSERT INTO users AS u (id, email, email_key, username, hashed_password, profile_image)
+    VALUES ($1, $2, $3, $4, $5, $6)
+    RETURNING {own}
+), inbox AS (
+    INSERT INTO inboxes (user_id)
+    SELECT id FROM account
+), session AS (
+    INSERT INTO sessions (user_id, id, expires_at, user_agent)
+    SELECT id, $7::uuid, $8::timestamptz, $9::text FROM account
+)
+SELECT account.* FROM account;
+
+-- name: credentials
+-- Finds what a login has to match: by username ($1) or by folded e-mail address ($2).
+SELECT u.id, u.hashed_password
+FROM users AS u
+WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C")
+UNION ALL
+SELECT u.id, u.hashed_password
+FROM users AS u
+WHERE u.email_key = $2::text;
+
+-- name: hashed_password
+-- Reads what the current password of an account has to match.
+SELECT u.hashed_password, u.username, u.email, u.email_key
+FROM users AS u
+WHERE u.id = $1;
+
+-- name: log_in
+-- Opens a session and notes the time; no row where the account or its password changed under the login.
+WITH account AS (
+    UPDATE users AS u
+    SET last_login = date_trunc('milliseconds', now())
+    WHERE u.id = $1 AND u.hashed_password = $2
+    RETURNING {own}
+), session AS (
+    INSERT INTO sessions (user_id, id, expires_at, user_agent)
+    SELECT id, $3::uuid, $4::timestamptz, $5::text FROM account
+)
+SELECT account.* FROM account;
+
+-- name: own
+-- The account as its owner sees it.
+SELECT {own}
+FROM users AS u
+WHERE u.id = $1;
+
+-- name: me
+-- The account as its owner sees it, with what waits in the inbox.
+SELECT {own}, i.unread_count
+FROM users AS u
+JOIN inboxes AS i ON i.user_id = u.id
+WHERE u.id = $1;
+
+-- name: public
+-- The account as anyone may see it.
+SELECT u.username, u.profile_image, u.is_premium, u.created_at
+FROM users AS u
+WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C");
+
+-- name: update_profile
+-- Changes what is given ($2 to $4 not null, $5 says whether the picture $6 is); an e-mail address loses its verification.
+UPDATE users AS u
+SET email = coalesce($2, u.email),
+    email_key = coalesce($3, u.email_key),
+    email_verified_at = CASE WHEN coalesce($3, u.email_key) = u.email_key THEN u.email_verified_at END,
+    username = coalesce($4, u.username),
+    profile_image = CASE WHEN $5::boolean THEN $6 ELSE u.profile_image END
+WHERE u.id = $1
+RETURNING {own};
+
+-- name: set_premium
+-- Puts an account, by its id or else its name, on or off premium.
+UPDATE users AS u
+SET is_premium = $3
+WHERE u.id = coalesce($1::uuid, (SELECT n.id FROM users AS n WHERE lower(n.username COLLATE "C") = lower($2::text COLLATE "C")))
+RETURNING {own};
+
+-- name: change_password
+-- Sets a password if the one that was checked ($2) still holds, and ends all sessions but one.
+WITH account AS (
+    UPDATE users AS u
+    SET hashed_password = $3
+    WHERE u.id = $1 AND u.hashed_password = $2
+    RETURNING u.id
+), ended AS (
+    UPDATE sessions AS s
+    SET revoked_at = now()
+    FROM account AS a
+    WHERE s.user_id = a.id AND s.id <> $4::uuid AND s.revoked_at IS NULL
+)
+SELECT a.id FROM account AS a;
+
+-- name: offer_reset
+-- Keeps the hash of a password reset token for the account of a name.
+INSERT INTO password_resets (user_id, token_hash, expires_at)
+SELECT u.id, $2, $3
+FROM users AS u
+WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C")
+RETURNING user_id;
+
+-- name: find_reset
+-- Finds whose password a reset token may change.
+SELECT u.id, u.username, u.email_key
+FROM password_resets AS r
+JOIN users AS u ON u.id = r.user_id
+WHERE r.token_hash = $1 AND r.expires_at > now();
+
+-- name: use_reset
+-- Uses a reset token once: sets the password, ends all sessions and every other reset of the account.
+WITH used AS (
+    DELETE FROM password_resets
+    WHERE token_hash = $1 AND expires_at > now()
+    RETURNING user_id
+), rest AS (
+    DELETE FROM password_resets AS r
+    USING used AS d
+    WHERE r.user_id = d.user_id AND r.token_hash <> $1
+), ended AS (
+    UPDATE sessions AS s
+    SET revoked_at = now()
+    FROM used AS d
+    WHERE s.user_id = d.user_id AND s.revoked_at IS NULL
+)
+UPDATE users AS u
+SET hashed_password = $2
+FROM used AS d
+WHERE u.id = d.user_id
+RETURNING u.id;
+
+-- name: delete
+-- Deletes an account with all that is its own.
+SELECT account_delete($1) AS deleted;

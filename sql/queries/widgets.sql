@@ -1,0 +1,104 @@
+-- Widgets and what happens to them.
+
+-- fragment: widget
+w.id, w.user_id, w.name, w.type, w.theme, w.settings, w.is_active, w.created_at
+
+-- name: list
+-- A page of an owner's widgets, newest first, from below $2.
+SELECT {widget}
+FROM widgets AS w
+WHERE w.user_id = $1 AND w.id < $2
+ORDER BY w.id DESC
+LIMIT $3;
+
+-- name: create
+-- Makes a widget within the owner's limits ($9 free, $10 premium); no row where they are reached.
+SELECT {widget}
+FROM widget_create($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, $10) AS w;
+
+-- name: one
+-- A widget, for its owner.
+SELECT {widget}
+FROM widgets AS w
+WHERE w.user_id = $1 AND w.id = $2;
+
+-- name: update
+-- Changes what is given; settings are replaced whole.
+UPDATE widgets AS w
+SET name = coalesce($3, w.name),
+    type = coalesce($4, w.type),
+    theme = coalesce($5, w.theme),
+    settings = coalesce($6::text::jsonb, w.settings),
+    is_active = coalesce($7, w.is_active)
+WHERE w.user_id = $1 AND w.id = $2
+RETURNING {widget};
+
+-- name: delete
+-- Deletes a widget and its counters; its feedback stays.
+WITH gone AS (
+    DELETE FROM widgets
+    WHERE user_id = $1 AND id = $2
+    RETURNING user_id, id
+), counters AS (
+    DELETE FROM widget_events AS e
+    USING gone AS g
+    WHERE e.user_id = g.user_id AND e.widget_id = g.id
+)
+SELECT g.id FROM gone AS g;
+
+-- name: public
+-- An active widget as anyone may see it, and what its public calls need to know.
+SELECT w.id, w.user_id, u.username, w.type, w.theme, w.settings,
+    CASE WHEN jsonb_array_length(w.settings -> 'allowed_origins') > 0
+        THEN ARRAY(SELECT jsonb_array_elements_text(w.settings -> 'allowed_origins')) END AS allowed_origins
+FROM widgets AS w
+JOIN users AS u ON u.id = w.user_id
+WHERE w.id = $1 AND w.is_active;
+
+-- name: owned
+-- What the statistics of a widget depend on.
+SELECT w.id, w.type, u.is_premium
+FROM widgets AS w
+JOIN users AS u ON u.id = w.user_id
+WHERE w.user_id = $1 AND w.id = $2;
+
+-- name: count_events
+-- Adds to the counters, in the order of their keys; what belongs to a widget that is gone is left out.
+INSERT INTO widget_events AS e (user_id, widget_id, quarter, views, opens)
+SELECT w.user_id, w.id, c.quarter, c.views, c.opens
+FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::bigint[]) AS c (widget_id, quarter, views, opens)
+JOIN widgets AS w ON w.id = c.widget_id
+ORDER BY w.user_id, w.id, c.quarter
+ON CONFLICT (user_id, widget_id, quarter) DO UPDATE
+SET views = e.views + excluded.views, opens = e.opens + excluded.opens;
+
+-- name: daily
+-- Each day's numbers of a widget. $3 has the moments at which the days begin, and where the last one ends; the ids between
+-- $4 and $5 span the same time. A day is told by its place in $3; days without any are left out.
+SELECT d.place, sum(d.views)::bigint AS views, sum(d.opens)::bigint AS opens, sum(d.submissions)::bigint AS submissions
+FROM (
+    SELECT width_bucket(e.quarter, $3::timestamptz[]) AS place, e.views, e.opens, 0 AS submissions
+    FROM widget_events AS e
+    WHERE e.user_id = $1
+        AND e.widget_id = $2
+        AND e.quarter >= ($3::timestamptz[])[1]
+        AND e.quarter < ($3::timestamptz[])[cardinality($3)]
+    UNION ALL
+    SELECT width_bucket(f.created_at, $3::timestamptz[]), 0, 0, 1
+    FROM feedback AS f
+    WHERE f.user_id = $1 AND f.widget_id = $2 AND f.id > $4 AND f.id < $5 AND f.deleted_at IS NULL
+) AS d
+GROUP BY d.place;
+
+-- name: ratings
+-- How often each rating was given through a widget, in a span of ids.
+SELECT (f.metadata -> 'rating')::float8 AS rating, count(*) AS count
+FROM feedback AS f
+WHERE f.user_id = $1
+    AND f.widget_id = $2
+    AND f.id > $3
+    AND f.id < $4
+    AND f.deleted_at IS NULL
+    AND jsonb_typeof(f.metadata -> 'rating') = 'number'
+GROUP BY 1
+ORDER BY 1 DESC;
