@@ -35,8 +35,8 @@ def create_app(config: Config) -> web.Application:
     app[keys.LISTENER] = Listener(config, hub)
     app[keys.INTAKE] = Intake(database)
     app[keys.COUNTERS] = Counters(database)
-    for key in (keys.DATABASE, keys.PASSWORDS, keys.LIMITS, keys.LISTENER, keys.INTAKE, keys.COUNTERS):
-        app.cleanup_ctx.append(context(app[key]))
+    parts = (database, app[keys.PASSWORDS], app[keys.LIMITS], app[keys.LISTENER], app[keys.INTAKE], app[keys.COUNTERS])
+    app.cleanup_ctx.extend(context(part) for part in parts)
     app.on_response_prepare.append(middleware.add_headers)
     app.on_shutdown.append(end_waits)
     add_routes(app, config)

@@ -114,8 +114,8 @@ def kept_secret(data_dir: Path) -> str:
     path = data_dir / "jwt-secret"
     if not path.exists():
         new = data_dir / f"jwt-secret.{os.getpid()}"
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
+        new.touch(mode=0o600)
+        new.write_text(secrets.token_hex(32))
         try:
             os.link(new, path)
         except FileExistsError:

@@ -14,7 +14,8 @@ EXPOSED = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "
 def options(origins: Origins, config: Config) -> Mapping[str, aiohttp_cors.ResourceOptions]:
     """Return which origins may call a route. No credentials: tokens are sent by the page, never by the browser."""
     allowed = {Origins.ANY: ("*",), Origins.API: tuple(config.cors_origins), Origins.NONE: ()}[origins]
-    return {origin: aiohttp_cors.ResourceOptions(expose_headers=EXPOSED, allow_headers="*", max_age=600) for origin in allowed}
+    shared = aiohttp_cors.ResourceOptions(expose_headers=EXPOSED, allow_headers="*", max_age=600)  # type: ignore[no-untyped-call]
+    return dict.fromkeys(allowed, shared)
 
 
 def set_up(app: web.Application, routes: Mapping[web.ResourceRoute, Origins], config: Config) -> None:

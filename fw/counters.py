@@ -18,7 +18,7 @@ QUARTER_SECONDS: Final = 900
 
 
 class Counters:
-    """Counts views and opens by widget and quarter of an hour. A killed process loses its last second, a stopped one nothing."""
+    """Counts views and opens by widget and quarter of an hour. A killed process loses a second, a stopped one nothing."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class Counters:
         try:
             await self.flush()
         except Problem:
-            log.error("widget events lost, the database is away: %d counters", len(self._counts))
+            log.warning("widget events lost, the database is away: %d counters", len(self._counts))
 
     def count(self, widget_id: str, event: Event) -> None:
         """Count one event, now."""

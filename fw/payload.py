@@ -66,13 +66,18 @@ def validate(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = schema.load(values)
     except ValidationError as error:
-        raise Invalid(errors=error.normalized_messages()) from None
+        raise invalid(error) from None
     return loaded
 
 
+def invalid(error: ValidationError) -> Invalid:
+    """Make a problem of what a schema found."""
+    return Invalid(errors=error.messages_dict)
+
+
 def reply(values: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Answer with JSON; times end in Z."""
-    body = orjson.dumps(values, option=orjson.OPT_UTC_Z)
+    """Answer with JSON, rows as objects; times end in Z."""
+    body = orjson.dumps(values, default=dict, option=orjson.OPT_UTC_Z)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 

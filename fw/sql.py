@@ -23,11 +23,13 @@ def statements() -> Mapping[str, str]:
     for file in sorted((ROOT / "queries").glob("*.sql")):
         _, *parts = BLOCK.split(file.read_text(encoding="utf-8"))
         blocks = list(zip(parts[0::3], parts[1::3], parts[2::3], strict=True))
-        fragments = {name: text.strip() for kind, name, text in blocks if kind == "fragment"}
+        fragments = {f"{{{name}}}": text.strip() for kind, name, text in blocks if kind == "fragment"}
         for kind, name, text in blocks:
             if kind == "name":
-                whole = re.sub(r"\{(\w+)\}", lambda match: fragments[match[1]], text)
-                found[f"{file.stem}.{name}"] = whole.strip().removesuffix(";")
+                whole = text.strip().removesuffix(";")
+                for place, fragment in fragments.items():
+                    whole = whole.replace(place, fragment)
+                found[f"{file.stem}.{name}"] = whole
     return found
 
 

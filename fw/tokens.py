@@ -102,6 +102,6 @@ def _caller(claims: dict[str, Any]) -> Caller:
     scope, subject, session_id = claims.get("scope", ""), claims["sub"], claims["jti"]
     if not all(isinstance(claim, str) for claim in (scope, subject, session_id)) or not is_id(session_id):
         raise Unauthorized
-    if scope and subject != scope or not scope and not is_id(subject):
+    if subject != scope if scope else not is_id(subject):
         raise Unauthorized
     return Caller(subject if not scope else str(uuid.UUID(int=0)), session_id, scope)

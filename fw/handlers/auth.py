@@ -10,7 +10,7 @@ from fw import keys
 from fw.credentials import caller_bucket, check_password, own, session_of, with_token, wrong_password
 from fw.errors import Invalid, UnsupportedMediaType, WrongCredentials
 from fw.ids import new_id
-from fw.payload import FORM, read_object, reply, validate
+from fw.payload import FORM, invalid, read_object, reply, validate
 from fw.schemas import users as schemas
 
 log = logging.getLogger("fw.auth")
@@ -65,7 +65,7 @@ async def read_credentials(request: web.Request) -> tuple[str, str]:
     values = await read_object(request, schemas.LOGIN)
     password = values.pop("password")
     ((kind, name),) = values.items()
-    if kind == "username" and "@" in name or kind == "email" and "@" not in name:
+    if (kind == "username" and "@" in name) or (kind == "email" and "@" not in name):
         # What cannot be a name of that kind is nobody's.
         name = "\x01"
     return name, password
@@ -121,4 +121,4 @@ def refuse_names(password: str, *names: str) -> None:
     try:
         schemas.refuse_own_name(password, *names, field="new_password")
     except ValidationError as error:
-        raise Invalid(errors=error.normalized_messages()) from None
+        raise invalid(error) from None

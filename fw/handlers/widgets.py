@@ -8,8 +8,8 @@ from marshmallow import ValidationError
 
 from fw import ids, keys, pages
 from fw.database import Row
-from fw.errors import Forbidden, Invalid, NotFound, OriginNotAllowed, PremiumRequired
-from fw.payload import not_modified, parse_object, read_object, read_query, refuse_other_media, reply, validate
+from fw.errors import Forbidden, NotFound, OriginNotAllowed, PremiumRequired
+from fw.payload import invalid, not_modified, parse_object, read_object, read_query, refuse_other_media, reply, validate
 from fw.schemas import widgets as schemas
 from fw.schemas.feedback import dump
 from fw.statistics import report
@@ -122,7 +122,7 @@ async def submit(request: web.Request) -> web.Response:
     try:
         schemas.refuse_unfit(values, widget["type"])
     except ValidationError as error:
-        raise Invalid(errors=error.normalized_messages()) from None
+        raise invalid(error) from None
     if values["rating"] is not None:
         values["metadata"] = {**(values["metadata"] or {}), "rating": values["rating"]}
     return await store(request, values, user_id=widget["user_id"], widget_id=widget["id"])

@@ -133,10 +133,11 @@ class Intake:
             *keys_of(rows),
         )
         results: list[str | Exception] = [NotFound() for _ in submissions]
-        for place, _, earlier in found:
-            _, _, low, high = boxes[place - 1]
+        for row in found:
+            _, _, low, high = boxes[row["place"] - 1]
+            earlier = row["earlier_ids"]
             for n in range(low - 1, high):
-                results[order[n]] = outcome(rows[n], earlier and earlier[n - low + 1])
+                results[order[n]] = outcome(rows[n], earlier[n - low + 1] if earlier else None)
         return results
 
 

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
 
 from fw.ids import is_id
+
+T = TypeVar("T")
 
 BIGGEST: Final = 2**63 - 1
 """PostgreSQL's largest bigint."""
@@ -36,16 +38,26 @@ def storable(text: str) -> str:
     return text
 
 
-class Text(fields.String):
+class Rule(fields.Field[T]):
+    """A field that is one function: `read` returns the value that is meant, or raises `ValidationError`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> T:
+        return self.read(value)
+
+    def read(self, value: Any) -> T:
+        raise NotImplementedError
+
+
+class Text(Rule[str]):
     """A text of a bounded number of characters, outer white space trimmed where asked."""
 
     def __init__(self, low: int, high: int, *, trim: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self.low, self.high, self.trim = low, high, trim
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+    def read(self, value: Any) -> str:
         if not isinstance(value, str):
-            raise self.make_error("invalid")
+            raise ValidationError("Must be text.")
         text = storable(value.strip() if self.trim else value)
         if len(text) < self.low:
             raise ValidationError("Must not be empty." if self.low == 1 else f"Must have at least {self.low} characters.")
@@ -54,25 +66,23 @@ class Text(fields.String):
         return text
 
 
-class Flag(fields.Field[bool]):
+class Flag(Rule[bool]):
     """A JSON boolean, and nothing that merely looks like one."""
 
-    default_error_messages: ClassVar[dict[str, str]] = {"invalid": "Must be true or false."}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+    def read(self, value: Any) -> bool:
         if not isinstance(value, bool):
-            raise self.make_error("invalid")
+            raise ValidationError("Must be true or false.")
         return value
 
 
-class Whole(fields.Field[int]):
+class Whole(Rule[int]):
     """A whole number within bounds: an integer in JSON, decimal digits in a query string."""
 
     def __init__(self, low: int, high: int, **options: Any) -> None:
         super().__init__(**options)
         self.low, self.high = low, high
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+    def read(self, value: Any) -> int:
         if isinstance(value, str) and isinstance(self.parent, Query) and re.fullmatch(r"-?[0-9]{1,20}", value):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
@@ -82,30 +92,30 @@ class Whole(fields.Field[int]):
         return value
 
 
-class Id(fields.Field[str]):
+class Id(Rule[str]):
     """A UUID, in lower case."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+    def read(self, value: Any) -> str:
         if not isinstance(value, str) or not is_id(value):
             raise ValidationError("Must be a UUID.")
         return value.lower()
 
 
-class QueryFlag(fields.Field[bool]):
+class QueryFlag(Rule[bool]):
     """A boolean in a query string."""
 
     WORDS: ClassVar[dict[str, bool]] = {"true": True, "1": True, "false": False, "0": False}
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+    def read(self, value: Any) -> bool:
         if value not in self.WORDS:
             raise ValidationError("Must be true or false.")
         return self.WORDS[value]
 
 
-class Day(fields.Field[date]):
+class Day(Rule[date]):
     """A calendar day, as 2026-01-31."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> date:
+    def read(self, value: Any) -> date:
         if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
             raise ValidationError("Must be a date such as 2026-01-31.")
         try:
@@ -114,10 +124,10 @@ class Day(fields.Field[date]):
             raise ValidationError("There is no such day.") from None
 
 
-class Moment(fields.Field["datetime | date"]):
+class Moment(Rule["datetime | date"]):
     """A timestamp (UTC where it names no offset) or a day."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime | date:
+    def read(self, value: Any) -> datetime | date:
         # In a query string "+" is a space: take back the plus of an offset that was not escaped.
         text = re.sub(r" (?=[0-9]{2}:?[0-9]{2}$)", "+", value) if isinstance(value, str) and "T" in value else value
         if isinstance(text, str) and text.isascii():

@@ -8,17 +8,17 @@ from typing import Any, Final
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from fw import ids
-from fw.schemas.common import BIGGEST, Body, Flag, Id, Moment, Query, QueryFlag, Text, Whole, storable
+from fw.schemas.common import BIGGEST, Body, Flag, Id, Moment, Query, QueryFlag, Rule, Text, Whole, storable
 
 MESSAGE: Final = 5000
 METADATA_BYTES: Final = 4096
 METADATA_LEVELS: Final = 5
 
 
-class Metadata(fields.Field[dict[str, Any]]):
+class Metadata(Rule[dict[str, Any]]):
     """An object of at most 4 KiB as JSON and 5 levels, whose `rating`, if present, is a number."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> dict[str, Any]:
+    def read(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("Must be an object.")
         inspect(value, 1)

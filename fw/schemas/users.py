@@ -9,7 +9,7 @@ from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from fw.passwords import common_passwords
-from fw.schemas.common import Body, Flag, Text, storable
+from fw.schemas.common import Body, Flag, Rule, Text, storable
 
 USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
 RESERVED: Final = frozenset(
@@ -30,10 +30,10 @@ class Email(NamedTuple):
     key: str
 
 
-class EmailField(fields.Field[Email]):
+class EmailField(Rule[Email]):
     """An e-mail address by its syntax; no DNS is asked."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Email:
+    def read(self, value: Any) -> Email:
         if not isinstance(value, str) or len(value) > 320:
             raise ValidationError("Must be an e-mail address.")
         try:
@@ -43,10 +43,10 @@ class EmailField(fields.Field[Email]):
         return Email(address, fold_email(address))
 
 
-class Username(fields.Field[str]):
+class Username(Rule[str]):
     """A username that may be taken, kept as typed."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+    def read(self, value: Any) -> str:
         if not isinstance(value, str) or not USERNAME.fullmatch(value):
             raise ValidationError("Must be 3 to 30 letters (A-Z), digits, '_' or '-', and begin with a letter or digit.")
         if value.lower() in RESERVED:
@@ -60,17 +60,17 @@ class NewPassword(Text):
     def __init__(self, **options: Any) -> None:
         super().__init__(8, 256, required=True, **options)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        password = super()._deserialize(value, attr, data, **kwargs)
+    def read(self, value: Any) -> str:
+        password = super().read(value)
         if password.lower() in common_passwords():
             raise ValidationError("This is one of the most common passwords.")
         return password
 
 
-class ImageUrl(fields.Field[str]):
+class ImageUrl(Rule[str]):
     """An `https://` URL of at most 2,000 characters."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+    def read(self, value: Any) -> str:
         if not isinstance(value, str) or len(value) > 2000 or not is_https(storable(value)):
             raise ValidationError("Must be an https:// URL of at most 2,000 characters.")
         return value

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from fw.schemas.common import Body, Day, Flag, Query, Text, Whole
+from fw.schemas.common import Body, Day, Flag, Query, Rule, Text, Whole
 from fw.schemas.feedback import MESSAGE, Metadata
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
@@ -23,10 +23,10 @@ LOCALE: Final = re.compile(
 )
 
 
-class Origin(fields.Field[str]):
+class Origin(Rule[str]):
     """An origin as a browser sends it: scheme, host, and a port that is not the usual one."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+    def read(self, value: Any) -> str:
         if not isinstance(value, str) or len(value) > 300:
             raise ValidationError("Must be an origin such as https://example.com.")
         origin = value.lower()
@@ -90,10 +90,10 @@ class Event(Body):
     event = fields.String(required=True, validate=validate.OneOf(("view", "open")))
 
 
-class Zone(fields.Field[ZoneInfo]):
+class Zone(Rule[ZoneInfo]):
     """A time zone by its IANA name."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> ZoneInfo:
+    def read(self, value: Any) -> ZoneInfo:
         if value not in time_zones():
             raise ValidationError("Must be the name of a time zone, such as Europe/Berlin.")
         return ZoneInfo(value)
