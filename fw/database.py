@@ -73,38 +73,38 @@ class Database:
 
     async def rows(self, name: str, *arguments: Any) -> Sequence[Row]:
         """Read all rows. A read that met a broken connection is tried once more."""
-        return await self._read(lambda connection: connection.fetch(self._statements[name], *arguments))
+        return await self._read(name, lambda connection: connection.fetch(self._statements[name], *arguments))
 
     async def row(self, name: str, *arguments: Any) -> Row | None:
         """Read the first row, or None. Tried once more as `rows` is."""
-        return await self._read(lambda connection: connection.fetchrow(self._statements[name], *arguments))
+        return await self._read(name, lambda connection: connection.fetchrow(self._statements[name], *arguments))
 
     async def change(self, name: str, *arguments: Any) -> Row | None:
         """Run a statement that writes, once, and return its first row, or None. Raises the problem of a broken constraint."""
-        return await self._run(lambda connection: connection.fetchrow(self._statements[name], *arguments))
+        return await self._run(name, lambda connection: connection.fetchrow(self._statements[name], *arguments))
 
     async def changes(self, name: str, *arguments: Any) -> Sequence[Row]:
         """Run a statement that writes, once, and return all its rows."""
-        return await self._run(lambda connection: connection.fetch(self._statements[name], *arguments))
+        return await self._run(name, lambda connection: connection.fetch(self._statements[name], *arguments))
 
     async def ping(self, seconds: float) -> bool:
         """Tell whether the database answers in time."""
         try:
             async with asyncio.timeout(seconds):
-                await self._run(lambda connection: connection.fetchval("SELECT 1"))
+                await self._run("ping", lambda connection: connection.fetchval("SELECT 1"))
         except (Unavailable, TimeoutError):
             return False
         return True
 
-    async def _read(self, run: Callable[[Any], Awaitable[T]]) -> T:
+    async def _read(self, name: str, run: Callable[[Any], Awaitable[T]]) -> T:
         try:
-            return await self._run(run)
+            return await self._run(name, run)
         except Unavailable as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise
-            return await self._run(run)
+            return await self._run(name, run)
 
-    async def _run(self, run: Callable[[Any], Awaitable[T]]) -> T:
+    async def _run(self, name: str, run: Callable[[Any], Awaitable[T]]) -> T:
         pool = self._pool
         if pool is None:
             raise Unavailable
@@ -114,11 +114,15 @@ class Database:
         except asyncpg.UniqueViolationError as error:
             raise TAKEN.get(error.constraint_name or "", Problem)() from error
         except BROKEN as error:
-            log.warning("database unavailable: %s", type(error).__name__)
+            log.warning("database unavailable: %s %s", name, type(error).__name__)
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 # A failover has left us at what is now a standby: have every connection look up the server anew.
                 await pool.expire_connections()
             raise Unavailable from error
+        except asyncpg.PostgresError as error:
+            # Its message may quote what people wrote: the log gets the statement and the SQLSTATE alone.
+            log.error("statement failed: %s %s %s", name, type(error).__name__, error.sqlstate)  # noqa: TRY400
+            raise Problem from error
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:

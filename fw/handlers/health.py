@@ -7,7 +7,7 @@ from aiohttp import web
 
 from fw import __version__, keys
 from fw.database import Database
-from fw.errors import Unavailable
+from fw.errors import Problem, Unavailable
 from fw.payload import reply
 from fw.sql import migration_ids
 
@@ -37,6 +37,6 @@ async def is_migrated(database: Database) -> bool:
     try:
         async with asyncio.timeout(READY_SECONDS):
             rows = await database.rows("health.applied_migrations")
-    except (Unavailable, TimeoutError):
+    except (Problem, TimeoutError):
         return False
     return {row["migration_id"] for row in rows} >= set(migration_ids())

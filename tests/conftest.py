@@ -1,0 +1,113 @@
+"""A real PostgreSQL, a database a worker, the real application, and people made by real requests."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import psycopg
+import pytest
+from aiohttp.test_utils import TestClient
+
+from fw.app import create_app
+from fw.config import Config
+from fw.embedded import postgres
+from fw.migrations import migrate
+from tests.people import Person, make_person
+
+SECRET = "a secret of the tests, of 32 bytes and more"
+
+MakeDatabase = Callable[[], str]
+MakeClient = Callable[..., Awaitable[TestClient]]
+MakeUser = Callable[..., Awaitable[Person]]
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server for all workers: FW_TEST_DATABASE_URL, or the embedded one without its fsync."""
+    given = os.environ.get("FW_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    with postgres(shared / "pg", "fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def make_database(server_url: str) -> Iterator[MakeDatabase]:
+    """Make empty databases, dropped at the end."""
+    with ExitStack() as stack:
+
+        def make() -> str:
+            name = f"fw_test_{uuid4().hex[:12]}"
+            with psycopg.connect(server_url, autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+            stack.callback(drop, name)
+            parts = urlsplit(server_url)
+            # A Unix socket has no host before the path, which urlunsplit would drop the slashes of.
+            return f"postgresql://{parts.netloc}/{name}{'?' + parts.query if parts.query else ''}"
+
+        def drop(name: str) -> None:
+            with psycopg.connect(server_url, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def database_url(make_database: MakeDatabase) -> str:
+    """A migrated database that all tests of this worker share: each makes its own people in it."""
+    url = make_database()
+    migrate(Config(database_url=url))
+    return url
+
+
+@pytest.fixture
+def config(database_url: str, tmp_path: Path) -> Config:
+    """The settings of the tests: cheap passwords, and no limits unless a test asks for them."""
+    return Config(database_url=database_url, data_dir=tmp_path, jwt_secrets=(SECRET,), bcrypt_cost=4, rate_limits={})
+
+
+@pytest.fixture
+async def make_client(aiohttp_client: Any, config: Config) -> MakeClient:
+    """Start the application, with settings changed as a test likes, and give a client of it."""
+
+    async def make(**settings: Any) -> TestClient:
+        return await aiohttp_client(create_app(replace(config, **settings)))
+
+    return make
+
+
+@pytest.fixture
+async def client(make_client: MakeClient) -> TestClient:
+    return await make_client()
+
+
+@pytest.fixture
+async def make_user(client: TestClient) -> MakeUser:
+    """Register people, through the API; `client=` registers at another server."""
+
+    async def make(*, client: TestClient = client, **fields: Any) -> Person:
+        return await make_person(client, **fields)
+
+    return make
+
+
+@pytest.fixture
+async def user(make_user: MakeUser) -> Person:
+    return await make_user()
+
+
+@pytest.fixture
+async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection beside the application's, to see what is stored."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
