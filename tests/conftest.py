@@ -20,7 +20,7 @@ from fw.embedded import postgres
 from fw.migrations import migrate
 from tests.people import Person, make_person
 
-SECRET = "a secret of the tests, of 32 bytes and more"
+SECRET = "a secret of the tests of 32 bytes and more"
 
 MakeDatabase = Callable[[], str]
 MakeClient = Callable[..., Awaitable[TestClient]]

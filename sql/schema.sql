@@ -1,0 +1,318 @@
+-- The schema that the migrations lead to, as one text to read. A test proves that it is the same.
+
+-- People, their sessions and what they are billed for.
+-- users and widgets are small and read by every inbox: reference tables, once there is more than one machine.
+
+CREATE TABLE users (
+    id uuid PRIMARY KEY,
+    email text NOT NULL,
+    -- Case-folded by the application: lower() depends on the collation of the database, this does not.
+    email_key text NOT NULL CONSTRAINT users_email_key UNIQUE,
+    username text NOT NULL,
+    hashed_password text NOT NULL,
+    is_premium boolean NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now()),
+    last_login timestamptz,
+    profile_image text,
+    email_verified_at timestamptz
+);
+
+-- Usernames are ASCII. "C" keeps lower() the same in every locale (in Turkish the lower case of I is not i).
+CREATE UNIQUE INDEX users_username_key ON users (lower(username COLLATE "C"));
+
+CREATE TABLE sessions (
+    user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    id uuid NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    revoked_at timestamptz,
+    user_agent text,
+    PRIMARY KEY (user_id, id)
+);
+
+-- Tokens of other systems (billing): they belong to no user.
+CREATE TABLE service_tokens (
+    id uuid PRIMARY KEY,
+    scope text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    revoked_at timestamptz
+);
+
+-- A reset token is kept as its SHA-256 alone, and used once.
+CREATE TABLE password_resets (
+    user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    token_hash bytea NOT NULL CONSTRAINT password_resets_token_key UNIQUE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (user_id, token_hash)
+);
+
+-- Attempts counted in windows that begin with the first one; unlogged, since a crash may forget them.
+CREATE UNLOGGED TABLE attempts (
+    key text PRIMARY KEY,
+    count integer NOT NULL,
+    window_ends_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+-- Counts one attempt under each key and answers, a key, how many the window has seen and the seconds it still lasts.
+-- Keys are taken in order, so that two callers with the same keys never wait for each other in a circle.
+CREATE FUNCTION attempts_count(p_keys text[], p_seconds integer[])
+RETURNS TABLE (place integer, attempts integer, seconds_left double precision)
+LANGUAGE sql
+AS $$
+    INSERT INTO attempts AS a (key, count, window_ends_at)
+    SELECT k.key, 1, clock_timestamp() + make_interval(secs => k.seconds)
+    FROM unnest(p_keys, p_seconds) AS k (key, seconds)
+    ORDER BY k.key
+    ON CONFLICT (key) DO UPDATE
+    SET count = CASE WHEN a.window_ends_at <= clock_timestamp() THEN 1 ELSE least(a.count, 1000000) + 1 END,
+        window_ends_at = CASE WHEN a.window_ends_at <= clock_timestamp() THEN excluded.window_ends_at ELSE a.window_ends_at END
+    RETURNING array_position(p_keys, a.key), a.count, extract(epoch FROM a.window_ends_at - clock_timestamp())::double precision
+$$;
+
+-- An inbox is a log with a cursor: whatever happens to it takes the next number of that inbox, in the same transaction.
+
+-- Rewritten in place with every change: the free space keeps those updates inside one page (HOT).
+CREATE TABLE inboxes (
+    user_id uuid PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    cursor bigint NOT NULL DEFAULT 0,
+    unread_count integer NOT NULL DEFAULT 0,
+    total_count integer NOT NULL DEFAULT 0,
+    -- Deletions up to this number may have been purged: older readers begin anew.
+    horizon bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 20);
+
+-- No foreign key: every change goes through the functions below, which hold the lock on the inbox, so none can outlive
+-- its inbox, and the check a row (a fifth of an insert's time) is saved. Ids are UUIDv7: their order is the order of time.
+CREATE TABLE feedback (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    cursor bigint NOT NULL,
+    created_cursor bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    deleted_at timestamptz,
+    widget_id uuid,
+    is_read boolean NOT NULL DEFAULT false,
+    ip_address inet,
+    message text NOT NULL,
+    metadata jsonb,
+    PRIMARY KEY (user_id, id)
+);
+
+CREATE UNIQUE INDEX feedback_cursor_key ON feedback (user_id, cursor);
+
+-- Only what came through a widget pays for this one.
+CREATE INDEX feedback_widget_key ON feedback (user_id, widget_id, id) WHERE widget_id IS NOT NULL;
+
+CREATE TABLE idempotency (
+    user_id uuid NOT NULL,
+    key text NOT NULL,
+    body_hash bytea NOT NULL,
+    feedback_id uuid NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, key)
+);
+
+-- Appends rows to one inbox. The arrays are parallel, a row each; p_keys is null where no row has an idempotency key.
+-- Answers no row where there is no such inbox; else the cursor after the change and, where keys were given, an array with
+-- a row's earlier feedback id (already stored), the nil id (same key, another body) or null (stored now).
+CREATE FUNCTION inbox_append(
+    p_user_id uuid,
+    p_ids uuid[],
+    p_created_at timestamptz[],
+    p_widget_ids uuid[],
+    p_addresses inet[],
+    p_messages text[],
+    p_metadata jsonb[],
+    p_keys text[],
+    p_hashes bytea[]
+)
+RETURNS TABLE (new_cursor bigint, earlier_ids uuid[])
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_count integer := cardinality(p_ids);
+    v_earlier uuid[];
+    v_known idempotency;
+    v_cursor bigint;
+BEGIN
+    IF p_keys IS NOT NULL THEN
+        -- The lock comes first: whoever holds it sees every key that was committed before.
+        PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+        v_earlier := array_fill(NULL::uuid, ARRAY[v_count]);
+        FOR n IN 1 .. cardinality(p_ids) LOOP
+            CONTINUE WHEN p_keys[n] IS NULL;
+            INSERT INTO idempotency AS k (user_id, key, body_hash, feedback_id)
+            VALUES (p_user_id, p_keys[n], p_hashes[n], p_ids[n])
+            ON CONFLICT (user_id, key) DO UPDATE
+            SET body_hash = excluded.body_hash, feedback_id = excluded.feedback_id, created_at = now()
+            WHERE k.created_at < now() - interval '24 hours';
+            CONTINUE WHEN FOUND;
+            SELECT * INTO STRICT v_known FROM idempotency AS k WHERE k.user_id = p_user_id AND k.key = p_keys[n];
+            v_earlier[n] := CASE WHEN v_known.body_hash = p_hashes[n] THEN v_known.feedback_id
+                ELSE '00000000-0000-0000-0000-000000000000'::uuid END;
+            v_count := v_count - 1;
+        END LOOP;
+    END IF;
+
+    UPDATE inboxes AS i
+    SET cursor = i.cursor + v_count, unread_count = i.unread_count + v_count, total_count = i.total_count + v_count
+    WHERE i.user_id = p_user_id
+    RETURNING i.cursor INTO v_cursor;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    INSERT INTO feedback (user_id, id, cursor, created_cursor, created_at, widget_id, ip_address, message, metadata)
+    SELECT p_user_id, r.id, r.cursor, r.cursor, r.created_at, r.widget_id, r.address, r.message, r.metadata
+    FROM (
+        SELECT u.*, v_cursor - v_count + row_number() OVER (ORDER BY u.n) AS cursor
+        FROM unnest(p_ids, p_created_at, p_widget_ids, p_addresses, p_messages, p_metadata)
+            WITH ORDINALITY AS u (id, created_at, widget_id, address, message, metadata, n)
+        WHERE v_earlier IS NULL OR v_earlier[u.n] IS NULL
+    ) AS r;
+    RETURN QUERY SELECT v_cursor, v_earlier;
+END
+$$;
+
+-- Marks items of one inbox read or unread, by id (p_ids) or all that arrived up to a cursor (p_up_to), p_most at once.
+-- Answers the items that changed, each with its new number; what already is so stays as it was.
+CREATE FUNCTION inbox_mark(p_user_id uuid, p_ids uuid[], p_up_to bigint, p_is_read boolean, p_most integer)
+RETURNS SETOF feedback
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_cursor bigint;
+    v_count integer;
+BEGIN
+    SELECT i.cursor INTO v_cursor FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    RETURN QUERY
+    UPDATE feedback AS f
+    SET is_read = p_is_read, cursor = v_cursor + c.n
+    FROM (
+        SELECT t.id, row_number() OVER (ORDER BY t.id) AS n
+        FROM (
+            SELECT g.id
+            FROM feedback AS g
+            WHERE g.user_id = p_user_id
+                AND g.id = ANY (p_ids)
+                AND g.deleted_at IS NULL
+                AND g.is_read <> p_is_read
+            UNION ALL
+            SELECT g.id
+            FROM feedback AS g
+            WHERE g.user_id = p_user_id
+                AND p_ids IS NULL
+                AND g.created_cursor <= p_up_to
+                AND g.deleted_at IS NULL
+                AND g.is_read <> p_is_read
+            LIMIT p_most
+        ) AS t
+    ) AS c
+    WHERE f.user_id = p_user_id AND f.id = c.id
+    RETURNING f.*;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    IF v_count > 0 THEN
+        UPDATE inboxes AS i
+        SET cursor = i.cursor + v_count,
+            unread_count = i.unread_count + CASE WHEN p_is_read THEN -v_count ELSE v_count END
+        WHERE i.user_id = p_user_id;
+        PERFORM pg_notify('fw_inbox', p_user_id::text);
+    END IF;
+END
+$$;
+
+-- Deletes an item: its text goes at once, its number stays as a tombstone for readers that were away. False where it is not there.
+CREATE FUNCTION inbox_delete(p_user_id uuid, p_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_cursor bigint;
+    v_was_read boolean;
+BEGIN
+    SELECT i.cursor + 1 INTO v_cursor FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    UPDATE feedback AS f
+    SET cursor = v_cursor, deleted_at = now(), message = '', metadata = NULL, ip_address = NULL
+    WHERE f.user_id = p_user_id AND f.id = p_id AND f.deleted_at IS NULL
+    RETURNING f.is_read INTO v_was_read;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE inboxes AS i
+    SET cursor = v_cursor,
+        total_count = i.total_count - 1,
+        unread_count = i.unread_count - CASE WHEN v_was_read THEN 0 ELSE 1 END
+    WHERE i.user_id = p_user_id;
+    PERFORM pg_notify('fw_inbox', p_user_id::text);
+    RETURN true;
+END
+$$;
+
+-- Deletes an account with all that is its own. False where it is not there.
+CREATE FUNCTION account_delete(p_user_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    DELETE FROM feedback WHERE user_id = p_user_id;
+    DELETE FROM idempotency WHERE user_id = p_user_id;
+    DELETE FROM users WHERE id = p_user_id;
+    RETURN FOUND;
+END
+$$;
+
+-- Widgets, and the counters of what is recorded nowhere else.
+
+CREATE TABLE widgets (
+    id uuid PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    name text NOT NULL,
+    type text NOT NULL,
+    theme text NOT NULL,
+    settings jsonb NOT NULL,
+    is_active boolean NOT NULL,
+    created_at timestamptz NOT NULL
+);
+
+CREATE INDEX widgets_user_key ON widgets (user_id, id);
+
+-- Views and opens in quarters of an hour (UTC): every offset of today's time zones is a whole number of them,
+-- so a day of any zone is a sum of rows.
+CREATE TABLE widget_events (
+    user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    widget_id uuid NOT NULL,
+    quarter timestamptz NOT NULL,
+    views bigint NOT NULL DEFAULT 0,
+    opens bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (user_id, widget_id, quarter)
+) WITH (fillfactor = 70);
+
+-- Makes a widget unless its owner already has as many as p_free or, on premium, p_premium. The lock on the owner makes
+-- racers count one after the other. Answers no row where the limit is reached.
+CREATE FUNCTION widget_create(
+    p_user_id uuid, p_id uuid, p_created_at timestamptz, p_name text, p_type text, p_theme text, p_settings jsonb,
+    p_is_active boolean, p_free integer, p_premium integer
+)
+RETURNS SETOF widgets
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_limit integer;
+BEGIN
+    SELECT CASE WHEN u.is_premium THEN p_premium ELSE p_free END INTO v_limit
+    FROM users AS u WHERE u.id = p_user_id FOR NO KEY UPDATE;
+    IF (SELECT count(*) FROM widgets AS w WHERE w.user_id = p_user_id) >= v_limit THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    INSERT INTO widgets (id, user_id, name, type, theme, settings, is_active, created_at)
+    VALUES (p_id, p_user_id, p_name, p_type, p_theme, p_settings, p_is_active, p_created_at)
+    RETURNING *;
+END
+$$;
