@@ -27,15 +27,15 @@ def create_app(config: Config) -> web.Application:
     app = web.Application(middlewares=[middleware.envelope, middleware.authenticate], client_max_size=BODY_BYTES)
     app[keys.CONFIG] = config
     database = app[keys.DATABASE] = Database(config)
-    hub = app[keys.HUB] = Hub()
-    app[keys.FEED] = Feed(database)
+    feed = app[keys.FEED] = Feed(database)
+    hub = app[keys.HUB] = Hub(database, feed)
     app[keys.TOKENS] = Tokens(config, database)
     app[keys.PASSWORDS] = Passwords(config)
     app[keys.LIMITS] = Limits(config, database)
     app[keys.LISTENER] = Listener(config, hub)
     app[keys.INTAKE] = Intake(database)
     app[keys.COUNTERS] = Counters(database)
-    parts = (database, app[keys.PASSWORDS], app[keys.LIMITS], app[keys.LISTENER], app[keys.INTAKE], app[keys.COUNTERS])
+    parts = (database, app[keys.PASSWORDS], app[keys.LIMITS], hub, app[keys.LISTENER], app[keys.INTAKE], app[keys.COUNTERS])
     app.cleanup_ctx.extend(context(part) for part in parts)
     app.on_response_prepare.append(middleware.add_headers)
     app.on_shutdown.append(end_waits)
@@ -54,7 +54,7 @@ def context(part: AbstractAsyncContextManager[Any]) -> Callable[[web.Application
 
 
 async def end_waits(app: web.Application) -> None:
-    app[keys.HUB].close()
+    await app[keys.HUB].close()
 
 
 def add_routes(app: web.Application, config: Config) -> None:

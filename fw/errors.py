@@ -102,6 +102,14 @@ class ExpectationFailed(Problem):
     sentence = "The only expectation met here is 100-continue."
 
 
+class UpgradeRequired(Problem):
+    status, slug, title = 426, "upgrade-required", "Upgrade required"
+    sentence = "This is a WebSocket: ask for an upgrade to version 13 of its protocol."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Upgrade": "websocket", "Connection": "upgrade", "Sec-WebSocket-Version": "13"})
+
+
 class Invalid(Problem):
     status, slug, title = 422, "invalid", "Not valid"
     sentence = "Some fields are not as they must be; 'errors' says which and why."
@@ -137,6 +145,7 @@ CATALOGUE: tuple[type[Problem], ...] = (
     TooLarge,
     UnsupportedMediaType,
     ExpectationFailed,
+    UpgradeRequired,
     Invalid,
     TooManyRequests,
     Unavailable,

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from fw.handlers import auth, feedback, health, users, widgets
+from fw.handlers import auth, feedback, health, live, users, widgets
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,6 +51,11 @@ def owner_or_billing(method: str, path: str, handler: Handler) -> Route:
     return Route(method, path, handler, Access.OWNER_OR_BILLING, Origins.API)
 
 
+def by_itself(method: str, path: str, handler: Handler) -> Route:
+    """A socket: it may say who it is after the upgrade, and browsers let any page ask, so it looks at both itself."""
+    return Route(method, path, handler, Access.ANYONE, Origins.NONE)
+
+
 def operator(method: str, path: str, handler: Handler) -> Route:
     return Route(method, path, handler, Access.ANYONE, Origins.NONE)
 
@@ -73,6 +78,7 @@ ROUTES: Final = (
     # The inbox
     owner("GET", "/api/feedback", feedback.list_inbox),
     owner("GET", "/api/feedback/changes", feedback.changes),
+    by_itself("GET", "/api/feedback/live", live.live),
     owner("POST", "/api/feedback/read", feedback.mark_many),
     owner("PATCH", "/api/feedback/{id}/read", feedback.mark),
     anyone_anywhere("POST", "/api/feedback/{ref}", feedback.submit),

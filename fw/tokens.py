@@ -1,6 +1,7 @@
 """Tokens: JWTs (HS256) that are as alive as their session in the database."""
 
 import logging
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,11 +25,16 @@ REQUIRED: Final = ("iss", "aud", "sub", "jti", "iat", "exp")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: a user by id in a session, or (with a scope) another system."""
+    """Who calls, until when (seconds since 1970): a user by id in a session, or (with a scope) another system."""
 
     user_id: str
     session_id: str
+    expires_at: float
     scope: str = ""
+
+    @property
+    def seconds_left(self) -> float:
+        return self.expires_at - time.time()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +110,4 @@ def _caller(claims: dict[str, Any]) -> Caller:
         raise Unauthorized
     if subject != scope if scope else not is_id(subject):
         raise Unauthorized
-    return Caller(subject if not scope else str(uuid.UUID(int=0)), session_id, scope)
+    return Caller(subject if not scope else str(uuid.UUID(int=0)), session_id, float(claims["exp"]), scope)

@@ -262,6 +262,7 @@ BEGIN
     PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
     DELETE FROM feedback WHERE user_id = p_user_id;
     DELETE FROM idempotency WHERE user_id = p_user_id;
+    PERFORM pg_notify('fw_session', p_user_id::text);
     DELETE FROM users WHERE id = p_user_id;
     RETURN FOUND;
 END

@@ -11,7 +11,7 @@ from fw import keys, pages, search
 from fw.credentials import own
 from fw.errors import NotFound
 from fw.ids import is_id
-from fw.inbox.feed import Changes, item
+from fw.inbox.feed import Reading, item
 from fw.payload import not_modified, read_object, read_query, reply
 from fw.schemas import feedback as schemas
 from fw.schemas.users import USERNAME
@@ -121,18 +121,18 @@ async def changes(request: web.Request) -> web.Response:
     """Tell what changed after a cursor; where nothing has, wait for it."""
     wanted = read_query(request, schemas.SINCE)
     found = await wait_for_changes(request, wanted["since"], wanted["wait"])
-    return reply({"events": found.events, "cursor": found.cursor, "more": found.more})
+    return reply({"events": found.events(), "cursor": found.cursor, "more": found.more})
 
 
-async def wait_for_changes(request: web.Request, since: int, seconds: float) -> Changes:
+async def wait_for_changes(request: web.Request, since: int, seconds: float) -> Reading:
     user_id, hub = request[keys.CALLER].user_id, request.app[keys.HUB]
     clock = asyncio.get_running_loop().time
     end = clock() + seconds
     with hub.watch(user_id) as moved:
         while True:
             moved.clear()
-            found = await request.app[keys.FEED].changes(user_id, since)
-            if found.events or clock() >= end or hub.is_closed:
+            found = await request.app[keys.FEED].read(user_id, since)
+            if found.rows or found.is_lost or clock() >= end or hub.is_closed:
                 return found
             try:
                 async with asyncio.timeout_at(end):

@@ -2,23 +2,43 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final
 
 from fw.database import Database, Row
 from fw.errors import Unauthorized
 
 MOST: Final = 500
-"""Events in one reading."""
-INBOX_COLUMNS: Final = ("inbox_cursor", "unread_count", "total_count", "horizon", "created_cursor", "deleted_at")
+"""Events in one reading of an inbox."""
+INBOX_COLUMNS: Final = frozenset(
+    ("inbox_id", "inbox_cursor", "unread_count", "total_count", "horizon", "created_cursor", "deleted_at")
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """Events in the order of their cursors, the cursor to go on from, and whether more is there already."""
+class Reading:
+    """What one snapshot of an inbox told a reader at `since`."""
 
-    events: Sequence[dict[str, Any]]
-    cursor: int
+    user_id: str
+    since: int
+    position: int
+    unread_count: int
+    is_lost: bool
+    """The reader's cursor is from before the last purge, or the inbox has not reached it: it has to begin anew."""
+    rows: Sequence[Row]
     more: bool
+
+    @property
+    def cursor(self) -> int:
+        """Where to go on from."""
+        return self.rows[-1]["cursor"] if self.more else self.position
+
+    def events(self, since: int | None = None) -> list[dict[str, Any]]:
+        """Make the events, in order; `since` is the cursor of a reader who is further on."""
+        if self.is_lost:
+            return [{"event": "resync", "cursor": self.position}]
+        first = self.since if since is None else since
+        return [event(row, first) for row in self.rows if row["cursor"] > first]
 
 
 class Feed:
@@ -27,20 +47,31 @@ class Feed:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def changes(self, user_id: str, since: int) -> Changes:
-        """Read at most `MOST` events after a cursor, in one snapshot.
+    async def read(self, user_id: str, since: int) -> Reading:
+        """Read at most `MOST` changes of one inbox. Raises `Unauthorized` where it is gone."""
+        for reading in await self.read_many({user_id: since}):
+            return reading
+        raise Unauthorized
 
-        A cursor from before the last purge, or one that the inbox has not reached, gets one `resync`.
-        """
-        rows = await self._database.rows("feedback.changes", user_id, since, MOST + 1)
-        if not rows:
-            raise Unauthorized
-        position, horizon = rows[0]["inbox_cursor"], rows[0]["horizon"]
-        if not horizon <= since <= position:
-            return Changes([{"event": "resync", "cursor": position}], position, False)
-        events = [event(row, since) for row in rows[:MOST] if row["id"] is not None]
-        more = len(rows) > MOST
-        return Changes(events, events[-1]["cursor"] if more else position, more)
+    async def read_many(self, since: dict[str, int]) -> list[Reading]:
+        """Read at most `MOST` changes of each inbox after its cursor, in one statement; those that are gone are left out."""
+        rows = await self._database.rows("feedback.changes", list(since), list(since.values()), MOST + 1)
+        return [
+            reading(user_id, since[user_id], list(group)) for user_id, group in groupby(rows, key=lambda row: row["inbox_id"])
+        ]
+
+
+def reading(user_id: str, since: int, rows: Sequence[Row]) -> Reading:
+    position = rows[0]["inbox_cursor"]
+    return Reading(
+        user_id,
+        since,
+        position,
+        rows[0]["unread_count"],
+        is_lost=not rows[0]["horizon"] <= since <= position,
+        rows=[row for row in rows[:MOST] if row["id"] is not None],
+        more=len(rows) > MOST,
+    )
 
 
 def event(row: Row, since: int) -> dict[str, Any]:

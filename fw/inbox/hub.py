@@ -1,17 +1,64 @@
 """Who waits for which inbox. A hint only says that an inbox moved; what moved is read from the table."""
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
+from typing import Final, Self
+
+from fw.database import Database
+from fw.errors import Problem
+from fw.inbox.feed import Feed, Reading
+from fw.inbox.live import Close, Socket, as_frames
+
+log = logging.getLogger("fw.hub")
+
+AT_ONCE: Final = 100
+"""Inboxes that one statement reads."""
+RETRY_SECONDS: Final = 0.5
+MOST_SOCKETS: Final = 20
+"""Sockets of one user."""
+
+
+class Room:
+    """The sockets of one inbox: those that are live have been sent everything up to `cursor`."""
+
+    __slots__ = ("cursor", "live", "moves", "sockets")
+
+    def __init__(self) -> None:
+        self.sockets: set[Socket] = set()
+        self.live: set[Socket] = set()
+        self.cursor = 0
+        self.moves = 0
 
 
 class Hub:
-    """Wakes those who watch an inbox. Watch first and read then: a change in between is not missed."""
+    """Wakes those who wait for an inbox, and sends its live sockets what they have not seen.
 
-    def __init__(self) -> None:
+    Watch, or join, first and read then: a change in between is not missed.
+    """
+
+    def __init__(self, database: Database, feed: Feed) -> None:
+        self._database = database
+        self._feed = feed
         self._watches: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._rooms: dict[str, Room] = {}
+        self._moved: set[str] = set()
+        self._doubted: set[str] = set()
+        self._work = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self.is_closed = False
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(self._pump())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @contextmanager
     def watch(self, user_id: str) -> Iterator[asyncio.Event]:
@@ -25,17 +72,130 @@ class Hub:
             if not self._watches[user_id]:
                 del self._watches[user_id]
 
+    def is_full(self, user_id: str) -> bool:
+        """Tell whether the user has as many sockets as they may."""
+        room = self._rooms.get(user_id)
+        return room is not None and len(room.sockets) >= MOST_SOCKETS
+
+    @contextmanager
+    def join(self, socket: Socket) -> Iterator[None]:
+        """Take a socket in; it is sent nothing before it goes live."""
+        room = self._rooms.setdefault(socket.user_id, Room())
+        room.sockets.add(socket)
+        try:
+            yield
+        finally:
+            room.sockets.discard(socket)
+            room.live.discard(socket)
+            if not room.sockets:
+                del self._rooms[socket.user_id]
+
+    def moves(self, user_id: str) -> int:
+        """Return how often the inbox is known to have moved: to be asked before a reading that may end in `go_live`."""
+        return self._rooms[user_id].moves
+
+    def go_live(self, socket: Socket, moves: int) -> bool:
+        """Send the socket from now on what comes after its cursor; False where it first has to catch up with the others."""
+        room = self._rooms[socket.user_id]
+        if room.live and socket.cursor < room.cursor:
+            return False
+        if not room.live:
+            room.cursor = socket.cursor
+        room.live.add(socket)
+        if room.moves != moves:
+            self.wake([socket.user_id])
+        return True
+
     def wake(self, user_ids: Iterable[str]) -> None:
-        """Wake those who watch these inboxes."""
+        """Take the hint that these inboxes have moved."""
         for user_id in user_ids:
             for moved in self._watches.get(user_id, ()):
                 moved.set()
+            room = self._rooms.get(user_id)
+            if room is not None:
+                room.moves += 1
+                self._moved.add(user_id)
+                self._work.set()
+
+    def doubt(self, user_ids: Iterable[str]) -> None:
+        """Take the hint that sessions of these users have ended: those of their sockets are looked up."""
+        self._doubted.update(user_id for user_id in user_ids if user_id in self._rooms)
+        if self._doubted:
+            self._work.set()
 
     def wake_all(self) -> None:
-        """Wake everybody: hints may have been lost."""
-        self.wake(list(self._watches))
+        """Wake everybody, and doubt every session: hints may have been lost."""
+        for watches in self._watches.values():
+            for moved in watches:
+                moved.set()
+        self.wake(list(self._rooms))
+        self.doubt(list(self._rooms))
 
-    def close(self) -> None:
-        """Wake everybody to find the server going: nobody is to wait any longer."""
+    async def close(self) -> None:
+        """Let nobody wait any longer: the server is going. Sockets are told to come back, all at once."""
         self.is_closed = True
-        self.wake_all()
+        for watches in self._watches.values():
+            for moved in watches:
+                moved.set()
+        closing = [socket.close(Close.RESTART) for room in self._rooms.values() for socket in room.sockets]
+        if closing:
+            await asyncio.wait(closing)
+
+    async def _pump(self) -> None:
+        """Read what moved, many inboxes at once, and send it; what cannot be read now is read later."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                if self._doubted:
+                    await self._close_dead()
+                while self._moved:
+                    await self._send()
+            except Problem:
+                log.warning("%d inboxes wait for the database", len(self._moved))
+                await asyncio.sleep(RETRY_SECONDS)
+                self._work.set()
+
+    async def _send(self) -> None:
+        batch = list(islice(self._moved, AT_ONCE))
+        self._moved.difference_update(batch)
+        since = {user_id: room.cursor for user_id in batch if (room := self._rooms.get(user_id)) and room.live}
+        if not since:
+            return
+        try:
+            readings = await self._feed.read_many(since)
+        except Problem:
+            self._moved.update(since)
+            raise
+        for reading in readings:
+            room = self._rooms.get(reading.user_id)
+            if room is not None:
+                self._deliver(room, reading)
+
+    def _deliver(self, room: Room, reading: Reading) -> None:
+        if room.cursor != reading.since:
+            # Everybody left and somebody else came while the reading was under way: theirs is another one.
+            self.wake([reading.user_id])
+            return
+        if reading.is_lost or reading.rows:
+            frames = as_frames(reading.events())
+            for socket in room.live:
+                socket.deliver(reading, frames)
+        room.cursor = reading.cursor
+        if reading.more:
+            self.wake([reading.user_id])
+
+    async def _close_dead(self) -> None:
+        doubted, self._doubted = self._doubted, set()
+        sockets = [socket for user_id in doubted if (room := self._rooms.get(user_id)) for socket in room.sockets]
+        try:
+            rows = await self._database.rows(
+                "sessions.dead_of", [socket.user_id for socket in sockets], [socket.session_id for socket in sockets]
+            )
+        except Problem:
+            self._doubted |= doubted
+            raise
+        dead = {row["id"] for row in rows}
+        for socket in sockets:
+            if socket.session_id in dead:
+                socket.close(Close.UNAUTHORIZED)

@@ -13,7 +13,8 @@ from fw.inbox.hub import Hub
 
 log = logging.getLogger("fw.listener")
 
-CHANNEL: Final = "fw_inbox"
+INBOXES: Final = "fw_inbox"
+SESSIONS: Final = "fw_session"
 CONNECT_SECONDS: Final = 5.0
 PROBE_SECONDS: Final = 5.0
 """How often, and how long at most, the connection is asked for a sign of life: a silent one is known dead after 10 s."""
@@ -60,7 +61,8 @@ class Listener:
 
     async def _listen(self, connection: asyncpg.Connection) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
-            await connection.add_listener(CHANNEL, self._hear)
+            await connection.add_listener(INBOXES, self._hear)
+            await connection.add_listener(SESSIONS, self._hear)
         self.is_listening = True
         log.info("listening")
         # Whatever happened while nobody listened is read now.
@@ -84,4 +86,8 @@ class Listener:
                 self._hub.wake_all()
 
     def _hear(self, connection: Any, pid: int, channel: str, payload: object) -> None:
-        self._hub.wake(str(payload).split(","))
+        user_ids = str(payload).split(",")
+        if channel == INBOXES:
+            self._hub.wake(user_ids)
+        else:
+            self._hub.doubt(user_ids)

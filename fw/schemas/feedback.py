@@ -84,6 +84,17 @@ class Since(Query):
     wait = fields.Float(load_default=0.0, allow_nan=False, validate=validate.Range(0, 30))
 
 
+class Live(Query):
+    since = Whole(0, BIGGEST, load_default=None)
+
+
+class Hello(Body):
+    """The first message of a live socket that has not said who it is."""
+
+    type = fields.String(required=True, validate=validate.Equal("auth"))
+    token = fields.String(required=True)
+
+
 def span(low: Any, high: Any) -> tuple[str, str]:
     """Return the ids between which everything lies that was made from `low` to `high`: moments, days, or None (open)."""
     try:
@@ -114,3 +125,5 @@ LIST: Final = List()
 MARK: Final = Mark()
 MARK_MANY: Final = MarkMany()
 SINCE: Final = Since()
+LIVE: Final = Live()
+HELLO: Final = Hello()

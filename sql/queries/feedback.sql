@@ -106,15 +106,16 @@ FROM inbox_mark($1, NULL, $2, true, $3);
 SELECT inbox_delete($1, $2) AS deleted;
 
 -- name: changes
--- What changed in the inbox after a cursor, with the inbox's own state, all of one snapshot.
-SELECT i.cursor AS inbox_cursor, i.unread_count, i.horizon, c.*
-FROM inboxes AS i
+-- What changed in inboxes ($1), each after its own cursor ($2), at most $3 of each, with the inboxes' own state, all of one
+-- snapshot.
+SELECT i.user_id AS inbox_id, i.cursor AS inbox_cursor, i.unread_count, i.horizon, c.*
+FROM unnest($1::uuid[], $2::bigint[]) AS w (user_id, since)
+JOIN inboxes AS i ON i.user_id = w.user_id
 LEFT JOIN LATERAL (
     SELECT {feedback}, f.created_cursor, f.deleted_at
     FROM feedback AS f
-    WHERE f.user_id = i.user_id AND f.cursor > $2
+    WHERE f.user_id = w.user_id AND f.cursor > w.since
     ORDER BY f.cursor
     LIMIT $3
 ) AS c ON true
-WHERE i.user_id = $1
-ORDER BY c.cursor;
+ORDER BY i.user_id, c.cursor;

@@ -6,12 +6,24 @@ SELECT true AS is_live
 FROM sessions AS s
 WHERE s.user_id = $1 AND s.id = $2 AND s.revoked_at IS NULL AND s.expires_at > now();
 
+-- name: dead_of
+-- Tells which of these sessions ($2, of the users $1) are over.
+SELECT w.id
+FROM unnest($1::uuid[], $2::uuid[]) AS w (user_id, id)
+LEFT JOIN sessions AS s
+    ON s.user_id = w.user_id AND s.id = w.id AND s.revoked_at IS NULL AND s.expires_at > now()
+WHERE s.id IS NULL;
+
 -- name: revoke
--- Ends one session.
-UPDATE sessions
-SET revoked_at = now()
-WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL
-RETURNING id;
+-- Ends one session, and tells all processes that one of the user's is over.
+WITH ended AS (
+    UPDATE sessions
+    SET revoked_at = now()
+    WHERE user_id = $1 AND id = $2 AND revoked_at IS NULL
+    RETURNING user_id, id
+)
+SELECT e.id, pg_notify('fw_session', e.user_id::text) AS hint
+FROM ended AS e;
 
 -- name: is_service_live
 -- Tells whether the token of another system is neither expired nor revoked.

@@ -98,7 +98,7 @@ WITH account AS (
     FROM account AS a
     WHERE s.user_id = a.id AND s.id <> $4::uuid AND s.revoked_at IS NULL
 )
-SELECT a.id FROM account AS a;
+SELECT a.id, pg_notify('fw_session', a.id::text) AS hint FROM account AS a;
 
 -- name: offer_reset
 -- Keeps the hash of a password reset token for the account of a name.
@@ -135,7 +135,7 @@ UPDATE users AS u
 SET hashed_password = $2
 FROM used AS d
 WHERE u.id = d.user_id
-RETURNING u.id;
+RETURNING u.id, pg_notify('fw_session', u.id::text) AS hint;
 
 -- name: delete
 -- Deletes an account with all that is its own.

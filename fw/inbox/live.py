@@ -1,0 +1,100 @@
+"""One live socket: frames out, and the ways in which it ends."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Any, Final
+
+import orjson
+from aiohttp import WSMsgType, web
+
+from fw.inbox.feed import Reading
+
+BUFFER_BYTES: Final = 256 * 1024
+"""What may wait for a reader in memory; who is further behind is cut off, to come back with a cursor."""
+CLOSE_SECONDS: Final = 3.0
+LINGER_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 0.1
+REPLAY_SECONDS: Final = 15.0
+"""How long one event of a replay may wait for the reader to take it."""
+
+
+class Close(IntEnum):
+    """Why the server closes a socket."""
+
+    RESTART = 1012
+    FORBIDDEN_MESSAGE = 4400
+    UNAUTHORIZED = 4401
+    TOO_SLOW = 4408
+    TOO_MANY = 4429
+
+
+class Socket:
+    """A reader of an inbox. It is written to without waiting; its transport's buffer is its queue, and bounded."""
+
+    __slots__ = ("_closing", "_transport", "_ws", "cursor", "session_id", "user_id")
+
+    def __init__(self, ws: web.WebSocketResponse, transport: Any, user_id: str, session_id: str) -> None:
+        self._ws = ws
+        self._transport = transport
+        self._closing: asyncio.Task[None] | None = None
+        self.user_id = user_id
+        self.session_id = session_id
+        self.cursor = 0
+
+    async def send(self, event: dict[str, Any]) -> None:
+        """Send one event, and wait until the reader keeps up. Raises `TimeoutError` where it does not."""
+        async with asyncio.timeout(REPLAY_SECONDS):
+            await self._ws.send_frame(encode(event), WSMsgType.TEXT)
+
+    def deliver(self, reading: Reading, frames: bytes) -> None:
+        """Write what is new to this reader: `frames`, where it stands where the reading began. Cuts off who is too slow."""
+        if self._closing:
+            return
+        if self.cursor != reading.since and not reading.is_lost:
+            frames = as_frames(reading.events(self.cursor))
+        self.cursor = reading.cursor if reading.is_lost else max(self.cursor, reading.cursor)
+        self._transport.write(frames)
+        if self._transport.get_write_buffer_size() > BUFFER_BYTES:
+            self.close(Close.TOO_SLOW)
+
+    async def closed(self) -> None:
+        """Wait until a close that has begun is over."""
+        if self._closing:
+            await asyncio.wait([self._closing])
+
+    def close(self, code: Close) -> asyncio.Task[None]:
+        """Begin to close, once; the first reason counts. The task ends when the socket is gone, soon in any case."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(code))
+        return self._closing
+
+    async def _close(self, code: Close) -> None:
+        end = asyncio.get_running_loop().time() + (LINGER_SECONDS if code is Close.TOO_SLOW else CLOSE_SECONDS)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout_at(end):
+                await self._ws.close(code=code, drain=False)
+                # Who is slow is given some time to read up to the reason.
+                while self._transport.get_write_buffer_size():  # noqa: ASYNC110
+                    await asyncio.sleep(POLL_SECONDS)
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+
+
+def as_frames(events: Iterable[dict[str, Any]]) -> bytes:
+    """Encode events as WebSocket text frames (RFC 6455, 5.2): a server's are not masked, so all readers get the same bytes."""
+    return b"".join(frame(encode(event)) for event in events)
+
+
+def frame(payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return b"\x81" + size.to_bytes(1, "big") + payload
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def encode(event: dict[str, Any]) -> bytes:
+    return orjson.dumps(event, option=orjson.OPT_UTC_Z)

@@ -1,0 +1,338 @@
+"""GET /api/feedback/live: the inbox over a WebSocket."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp.test_utils import TestClient
+
+from fw import keys
+from fw.handlers import live
+from fw.inbox import live as sockets
+from tests.conftest import MakeClient, MakeUser
+from tests.people import Person, body, nothing, problem
+from tests.waiting import until
+
+PATH = "/api/feedback/live"
+
+
+async def event(ws: ClientWebSocketResponse) -> dict[str, Any]:
+    """Return the next event."""
+    message = await ws.receive(timeout=10)
+    assert message.type is WSMsgType.TEXT, message
+    found: dict[str, Any] = json.loads(message.data)
+    return found
+
+
+async def close_code(ws: ClientWebSocketResponse) -> int | None:
+    """Wait for the server to close, and return why."""
+    while (await ws.receive(timeout=10)).type in (WSMsgType.TEXT, WSMsgType.BINARY):
+        pass
+    return ws.close_code
+
+
+async def connect(user: Person, since: int | None = None, **options: Any) -> ClientWebSocketResponse:
+    query = "" if since is None else f"?since={since}"
+    return await user.client.ws_connect(PATH + query, headers=user.headers, **options)
+
+
+async def follow(ws: ClientWebSocketResponse, cursor: int) -> list[dict[str, Any]]:
+    """Read events up to a cursor."""
+    events = [await event(ws)]
+    while events[-1]["cursor"] < cursor:
+        events.append(await event(ws))
+    return events
+
+
+async def test_says_hello_with_where_the_inbox_stands(user: Person) -> None:
+    await user.receive()
+    ws = await connect(user)
+    assert await event(ws) == {"event": "hello", "cursor": 1, "unread_count": 1}
+
+
+async def test_tells_what_happens_from_now_on(user: Person) -> None:
+    await user.receive("before")
+    ws = await connect(user)
+    await event(ws)
+    feedback_id = await user.receive("Grüße 👋", metadata={"rating": 5})
+    shown = await body(await user.get(f"/api/feedback/{feedback_id}"))
+    assert await event(ws) == {"event": "created", "cursor": 2, "feedback": shown}
+    marked = await body(await user.patch(f"/api/feedback/{feedback_id}/read"))
+    assert await event(ws) == {"event": "updated", "cursor": 3, "feedback": marked}
+    await nothing(await user.delete(f"/api/feedback/{feedback_id}"))
+    assert await event(ws) == {"event": "deleted", "cursor": 4, "id": feedback_id}
+
+
+async def test_replays_what_was_missed_since_a_cursor(user: Person) -> None:
+    ids = [await user.receive(f"{n}") for n in range(3)]
+    ws = await connect(user, since=1)
+    assert (await event(ws))["cursor"] == 3
+    assert [(found["cursor"], found["feedback"]["id"]) for found in await follow(ws, 3)] == [(2, ids[1]), (3, ids[2])]
+    await user.receive("live")
+    assert (await event(ws))["cursor"] == 4
+
+
+async def test_replays_more_than_one_reading_holds(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.inbox.feed.MOST", 3)
+    for n in range(10):
+        await user.receive(f"{n}")
+    ws = await connect(user, since=0)
+    await event(ws)
+    assert [found["cursor"] for found in await follow(ws, 10)] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("since", [99, 0])
+async def test_tells_a_reader_with_a_cursor_it_cannot_serve_to_begin_anew(
+    user: Person, sql: asyncpg.Connection, since: int
+) -> None:
+    await user.receive()
+    await sql.execute("UPDATE inboxes SET horizon = 1 WHERE user_id = $1", user.id)
+    ws = await connect(user, since=since)
+    await event(ws)
+    assert await event(ws) == {"event": "resync", "cursor": 1}
+    await user.receive()
+    assert (await event(ws))["cursor"] == 2
+
+
+async def test_tells_every_device_the_same(user: Person) -> None:
+    devices = [await connect(user, since=0) for _ in range(5)]
+    for device in devices:
+        await event(device)
+    for n in range(20):
+        await user.receive(f"{n}")
+    seen = [await follow(device, 20) for device in devices]
+    assert [found["cursor"] for found in seen[0]] == list(range(1, 21))
+    assert all(found == seen[0] for found in seen)
+
+
+async def test_tells_what_another_process_took_in(make_client: MakeClient, user: Person) -> None:
+    other = await make_client()
+    ws = await connect(user)
+    await event(ws)
+    await body(await other.post(f"/api/feedback/{user.username}", json={"message": "elsewhere"}), 201)
+    assert (await event(ws))["feedback"]["message"] == "elsewhere"
+
+
+async def test_tells_nothing_of_other_inboxes(user: Person, make_user: MakeUser) -> None:
+    ws = await connect(user)
+    await event(ws)
+    await (await make_user()).receive("not for you")
+    await user.receive("for you")
+    assert (await event(ws))["feedback"]["message"] == "for you"
+
+
+async def test_readers_that_come_while_others_write_miss_nothing_and_see_nothing_twice(user: Person) -> None:
+    async def read(start: int) -> list[int]:
+        await until(lambda: has_reached(user, start))
+        ws = await connect(user, since=start)
+        await event(ws)
+        return [found["cursor"] for found in await follow(ws, 60)]
+
+    readers = [asyncio.create_task(read(start)) for start in (0, 5, 10, 20, 30, 40, 50)]
+    for n in range(0, 60, 4):
+        await asyncio.gather(*(user.receive(f"{n} {m}") for m in range(4)))
+    for reader, start in zip(readers, (0, 5, 10, 20, 30, 40, 50), strict=True):
+        assert await reader == list(range(start + 1, 61))
+
+
+async def has_reached(user: Person, cursor: int) -> bool:
+    return (await user.inbox(limit=1))["cursor"] >= cursor
+
+
+# Authentication
+
+
+async def test_takes_the_token_as_a_subprotocol(user: Person) -> None:
+    ws = await user.client.ws_connect(PATH, protocols=("feedbackwave", f"bearer.{user.token}"))
+    assert ws.protocol == "feedbackwave"
+    assert (await event(ws))["event"] == "hello"
+
+
+async def test_takes_the_token_in_the_first_message(user: Person) -> None:
+    ws = await user.client.ws_connect(PATH)
+    await ws.send_json({"type": "auth", "token": user.token})
+    assert (await event(ws))["event"] == "hello"
+
+
+async def test_never_takes_the_token_from_the_url(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "AUTH_SECONDS", 0.1)
+    ws = await user.client.ws_connect(f"{PATH}?token={user.token}&access_token={user.token}")
+    assert await close_code(ws) == 4401
+
+
+async def test_closes_with_4401_where_no_token_comes_in_time(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "AUTH_SECONDS", 0.1)
+    assert await close_code(await client.ws_connect(PATH)) == 4401
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "a.b.c", "ü"])
+async def test_tells_a_bad_token_after_the_upgrade(client: TestClient, token: str) -> None:
+    header = await client.ws_connect(PATH, headers={"Authorization": f"Bearer {token}"})
+    assert await close_code(header) == 4401
+    message = await client.ws_connect(PATH)
+    await message.send_json({"type": "auth", "token": token})
+    assert await close_code(message) == 4401
+
+
+async def test_tells_a_bad_token_in_a_subprotocol_after_the_upgrade(client: TestClient) -> None:
+    ws = await client.ws_connect(PATH, protocols=("feedbackwave", "bearer.nonsense"))
+    assert ws.protocol == "feedbackwave"
+    assert await close_code(ws) == 4401
+
+
+@pytest.mark.parametrize("sent", ["{}", "not json", "[]", '{"type": "auth"}', '{"type": "hello", "token": "x"}', "[" * 4000])
+async def test_closes_with_4400_where_the_first_message_is_something_else(client: TestClient, sent: str) -> None:
+    ws = await client.ws_connect(PATH)
+    await ws.send_str(sent)
+    assert await close_code(ws) == 4400
+
+
+async def test_closes_with_4401_when_the_token_expires(make_client: MakeClient, make_user: MakeUser) -> None:
+    user = await make_user(client=await make_client(jwt_ttl=2))
+    ws = await connect(user)
+    await event(ws)
+    assert await close_code(ws) == 4401
+
+
+async def test_closes_with_4401_at_logout_in_every_process(make_client: MakeClient, user: Person) -> None:
+    elsewhere = replace(user, client=await make_client())
+    devices = [await connect(user), await connect(elsewhere)]
+    for device in devices:
+        await event(device)
+    await nothing(await user.post("/api/auth/logout"))
+    assert [await close_code(device) for device in devices] == [4401, 4401]
+
+
+async def test_a_new_password_closes_the_sockets_of_other_sessions_alone(user: Person) -> None:
+    answer = await body(await user.client.post("/api/auth/login", json={"login": user.username, "password": user.password}))
+    mine, other = await connect(user), await connect(replace(user, token=answer["access_token"]))
+    for ws in (mine, other):
+        await event(ws)
+    asked = {"current_password": user.password, "new_password": user.password + "!"}
+    await nothing(await user.post("/api/auth/password", json=asked))
+    assert await close_code(other) == 4401
+    await user.receive()
+    assert (await event(mine))["event"] == "created"
+
+
+async def test_closes_with_4401_when_the_account_goes(user: Person) -> None:
+    ws = await connect(user)
+    await event(ws)
+    await nothing(await user.delete("/api/users/profile", json={"current_password": user.password}))
+    assert await close_code(ws) == 4401
+
+
+# Who may open one
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://", "https://127.0.0.1:1"])
+async def test_refuses_pages_of_other_sites_before_the_upgrade(user: Person, origin: str) -> None:
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await user.client.ws_connect(PATH, headers={**user.headers, "Origin": origin})
+    assert refused.value.status == 403
+
+
+async def test_takes_pages_of_its_own_and_of_the_api(make_client: MakeClient, make_user: MakeUser) -> None:
+    client = await make_client(cors_origins=frozenset({"https://app.example"}))
+    user = await make_user(client=client)
+    for origin in ("https://app.example", str(client.make_url("/").origin())):
+        ws = await client.ws_connect(PATH, headers={**user.headers, "Origin": origin})
+        assert (await event(ws))["event"] == "hello"
+
+
+async def test_is_no_plain_request(user: Person) -> None:
+    response = await user.get(PATH)
+    assert response.headers["Upgrade"] == "websocket"
+    await problem(response, 426, "upgrade-required")
+
+
+async def test_refuses_a_cursor_that_is_none(user: Person) -> None:
+    await problem(await user.get(f"{PATH}?since=x"), 422, "invalid")
+
+
+async def test_holds_20_sockets_a_user(user: Person) -> None:
+    devices = [await connect(user) for _ in range(20)]
+    for device in devices:
+        await event(device)
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await connect(user)
+    assert refused.value.status == 429
+    late = await user.client.ws_connect(PATH)
+    await late.send_json({"type": "auth", "token": user.token})
+    assert await close_code(late) == 4429
+    await devices[0].close()
+    await until(lambda: fits(user))
+
+
+async def fits(user: Person) -> bool:
+    try:
+        await connect(user)
+    except WSServerHandshakeError:
+        return False
+    return True
+
+
+# What may be said, and how it ends
+
+
+@pytest.mark.parametrize("say", [lambda ws: ws.send_str("hello"), lambda ws: ws.send_bytes(b"x")])
+async def test_closes_with_4400_where_the_reader_talks(user: Person, say: Any) -> None:
+    ws = await connect(user)
+    await event(ws)
+    await say(ws)
+    assert await close_code(ws) == 4400
+
+
+async def test_closes_with_1009_where_a_message_is_too_big(user: Person) -> None:
+    ws = await connect(user)
+    await event(ws)
+    await ws.send_str("x" * 5000)
+    assert await close_code(ws) == 1009
+
+
+async def test_pings(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PING_SECONDS", 0.2)
+    ws = await connect(user, autoping=False)
+    await event(ws)
+    assert (await ws.receive(timeout=10)).type is WSMsgType.PING
+
+
+async def test_closes_with_1012_when_the_server_goes(make_client: MakeClient, make_user: MakeUser) -> None:
+    client = await make_client()
+    user = await make_user(client=client)
+    devices = [await connect(user) for _ in range(3)]
+    for device in devices:
+        await event(device)
+    closing = asyncio.create_task(client.server.close())
+    assert [await close_code(device) for device in devices] == [1012] * 3
+    await closing
+
+
+async def test_cuts_off_who_does_not_read_and_harms_nobody_else(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "BUFFER_BYTES", 50_000)
+    monkeypatch.setattr(sockets, "LINGER_SECONDS", 1.0)
+    stalled, reader = await connect(user), await connect(user)
+    for ws in (stalled, reader):
+        await event(ws)
+    connection = stalled._conn
+    assert connection is not None
+    assert connection.transport is not None
+    connection.transport.pause_reading()
+    hub = client_hub(user)
+    number = 0
+    while len(hub._rooms[user.id].sockets) == 2:
+        # The kernel's own buffers take some megabytes before ours has to.
+        await asyncio.gather(*(user.receive("x" * 5000) for _ in range(50)))
+        number += 50
+        assert number < 5000
+        biggest = max(socket._transport.get_write_buffer_size() for socket in hub._rooms[user.id].sockets)
+        assert biggest < 50_000 + 2_000_000
+    assert (await follow(reader, number))[-1]["cursor"] == number
+
+
+def client_hub(user: Person) -> Any:
+    return user.client.app[keys.HUB]  # type: ignore[union-attr]
