@@ -16,6 +16,7 @@ from fw.inbox.intake import Intake
 from fw.inbox.listener import Listener
 from fw.limits import Limits
 from fw.passwords import Passwords
+from fw.purge import Purge
 from fw.routes import ROUTES, Access, Origins
 from fw.tokens import Tokens
 
@@ -35,7 +36,7 @@ def create_app(config: Config) -> web.Application:
     app[keys.LISTENER] = Listener(config, hub)
     app[keys.INTAKE] = Intake(database)
     app[keys.COUNTERS] = Counters(database)
-    parts = (database, app[keys.PASSWORDS], app[keys.LIMITS], hub, app[keys.LISTENER], app[keys.INTAKE], app[keys.COUNTERS])
+    parts = (database, app[keys.PASSWORDS], hub, app[keys.LISTENER], app[keys.INTAKE], app[keys.COUNTERS], Purge(database))
     app.cleanup_ctx.extend(context(part) for part in parts)
     app.on_response_prepare.append(middleware.add_headers)
     app.on_shutdown.append(end_waits)

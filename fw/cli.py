@@ -126,7 +126,7 @@ def kept_secret(data_dir: Path) -> str:
 
 
 def serve(config: Config, options: argparse.Namespace) -> None:
-    from fw import migrations, server
+    from fw import migrations, server, workers
 
     # Until the server takes over, SIGTERM unwinds as Ctrl-C does: what was started is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -138,7 +138,8 @@ def serve(config: Config, options: argparse.Namespace) -> None:
         migrations.migrate(config)
         host, port = sock.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        server.run(config, sock, lambda: print(NEXT.format(version=__version__, url=url), flush=True))
+        run_server = workers.run if config.web_concurrency > 1 else server.run
+        run_server(config, sock, lambda: print(NEXT.format(version=__version__, url=url), flush=True))
 
 
 def migrate(config: Config, options: argparse.Namespace) -> None:

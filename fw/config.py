@@ -33,6 +33,7 @@ class Config:
     data_dir: Path = Path(".fw")
     host: str = "127.0.0.1"
     port: int = 8080
+    web_concurrency: int = 1
     jwt_secrets: tuple[str, ...] = field(default=(), repr=False)
     jwt_ttl: int = 86400
     cors_origins: frozenset[str] = frozenset()
@@ -74,6 +75,7 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
         data_dir=read("FW_DATA_DIR", Path, Path(".fw")).absolute(),
         host=read("HOST", str, "127.0.0.1"),
         port=read("PORT", whole(0, 65535), 8080),
+        web_concurrency=read("WEB_CONCURRENCY", whole(1, 256), 1),
         jwt_secrets=read("FW_JWT_SECRET", secrets, ()),
         jwt_ttl=read("FW_JWT_TTL", whole(1, 10 * 365 * 86400), 86400),
         cors_origins=read("FW_CORS_ORIGINS", origins, frozenset()),

@@ -1,19 +1,15 @@
 """Limits on attempts, counted in PostgreSQL so that they hold over all processes and restarts."""
 
-import asyncio
 import hashlib
 import logging
 import math
 from collections.abc import Mapping
-from typing import Final, Self
 
 from fw.config import Config, Rate
 from fw.database import Database
-from fw.errors import TooManyRequests, Unavailable
+from fw.errors import TooManyRequests
 
 log = logging.getLogger("fw.limits")
-
-PURGE_SECONDS: Final = 600.0
 
 
 class Limits:
@@ -22,16 +18,6 @@ class Limits:
     def __init__(self, config: Config, database: Database) -> None:
         self._rates: Mapping[str, Rate] = config.rate_limits
         self._database = database
-        self._purging: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._purging = asyncio.create_task(self._purge())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._purging:
-            self._purging.cancel()
-            await asyncio.gather(self._purging, return_exceptions=True)
 
     async def count(self, **subjects: str) -> None:
         """Count an attempt against each named limit (`_` for `-`), by its subject. Raises `TooManyRequests`.
@@ -50,14 +36,6 @@ class Limits:
             name = names[row["place"] - 1]
             if row["attempts"] > self._rates[name][0]:
                 raise refusal(name, self._rates[name], max(1, math.ceil(row["seconds_left"])))
-
-    async def _purge(self) -> None:
-        while True:
-            await asyncio.sleep(PURGE_SECONDS)
-            try:
-                await self._database.change("limits.purge")
-            except Unavailable:
-                log.info("old attempts stay until the database is back")
 
 
 def key(name: str, subject: str) -> str:

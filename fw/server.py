@@ -65,6 +65,11 @@ class Runner(web.AppRunner):
         )
 
 
+def make_runner(config: Config) -> Runner:
+    """Make the application and what runs it; not set up yet."""
+    return Runner(create_app(config), access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=SHUTDOWN_SECONDS)
+
+
 def bind(host: str, port: int) -> socket.socket:
     """Bind the address before anything else is begun. Raises `OSError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -89,7 +94,7 @@ async def _serve(config: Config, sock: socket.socket, ready: Callable[[], None])
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    runner = Runner(create_app(config), access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = make_runner(config)
     await runner.setup()
     try:
         await web.SockSite(runner, sock, backlog=BACKLOG).start()

@@ -1,4 +1,5 @@
 DROP FUNCTION account_delete (uuid);
+DROP FUNCTION inbox_forget (uuid, timestamptz, integer);
 DROP FUNCTION inbox_delete (uuid, uuid);
 DROP FUNCTION inbox_mark (uuid, uuid[], bigint, boolean, integer);
 DROP FUNCTION inbox_append (uuid, uuid[], timestamptz[], uuid[], inet[], text[], jsonb[], text[], bytea[]);

@@ -30,6 +30,9 @@ CREATE TABLE feedback (
 
 CREATE UNIQUE INDEX feedback_cursor_key ON feedback (user_id, cursor);
 
+-- Only deletions pay for this one.
+CREATE INDEX feedback_deleted_key ON feedback (deleted_at) WHERE deleted_at IS NOT NULL;
+
 -- Only what came through a widget pays for this one.
 CREATE INDEX feedback_widget_key ON feedback (user_id, widget_id, id) WHERE widget_id IS NOT NULL;
 
@@ -41,6 +44,8 @@ CREATE TABLE idempotency (
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, key)
 );
+
+CREATE INDEX idempotency_created_key ON idempotency (created_at);
 
 -- Appends rows to one inbox. The arrays are parallel, a row each; p_keys is null where no row has an idempotency key.
 -- Answers no row where there is no such inbox; else the cursor after the change and, where keys were given, an array with
@@ -178,6 +183,34 @@ BEGIN
     WHERE i.user_id = p_user_id;
     PERFORM pg_notify('fw_inbox', p_user_id::text);
     RETURN true;
+END
+$$;
+
+-- Forgets the oldest deletions of an inbox from before a moment, p_most at once, and moves its horizon up to them. Answers how many.
+CREATE FUNCTION inbox_forget(p_user_id uuid, p_before timestamptz, p_most integer)
+RETURNS integer
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_horizon bigint;
+    v_count integer;
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    WITH gone AS (
+        DELETE FROM feedback AS f
+        USING (
+            SELECT o.id
+            FROM feedback AS o
+            WHERE o.user_id = p_user_id AND o.deleted_at < p_before
+            ORDER BY o.cursor
+            LIMIT p_most
+        ) AS d
+        WHERE f.user_id = p_user_id AND f.id = d.id
+        RETURNING f.cursor
+    )
+    SELECT max(g.cursor), count(*) INTO v_horizon, v_count FROM gone AS g;
+    UPDATE inboxes AS i SET horizon = greatest(i.horizon, v_horizon) WHERE i.user_id = p_user_id;
+    RETURN v_count;
 END
 $$;
 

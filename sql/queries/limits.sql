@@ -4,8 +4,3 @@
 -- Counts one attempt under each key, with its window in seconds.
 SELECT c.place, c.attempts, c.seconds_left
 FROM attempts_count($1, $2) AS c;
-
--- name: purge
--- Drops windows that have ended.
-DELETE FROM attempts
-WHERE window_ends_at < now();

@@ -1,0 +1,74 @@
+"""Several server processes on one port, under gunicorn with aiohttp's own worker."""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+
+from fw.config import Config
+from fw.server import BACKLOG, Runner, make_runner
+
+STOP_SECONDS: Final = 12
+"""What a worker has to finish what is in flight; platforms kill after 30 s, some after 15."""
+SILENT_SECONDS: Final = 30
+"""A worker that has shown no sign of life for so long is replaced."""
+
+
+class Service(BaseApplication):  # type: ignore[misc]
+    """gunicorn, configured by our configuration alone."""
+
+    def __init__(self, config: Config, sock: socket.socket, ready: Callable[[], None]) -> None:
+        self._config = config
+        self._sock = sock
+        self._ready = ready
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings: dict[str, Any] = {
+            # gunicorn closes what it is given: it gets a copy.
+            "bind": f"fd://{os.dup(self._sock.fileno())}",
+            "workers": self._config.web_concurrency,
+            "worker_class": "aiohttp.GunicornUVLoopWebWorker",
+            "backlog": BACKLOG,
+            "graceful_timeout": STOP_SECONDS,
+            "timeout": SILENT_SECONDS,
+            "proc_name": "feedbackwave",
+            "loglevel": "warning",
+            "when_ready": self._say_ready,
+            "worker_exit": end_worker,
+        }
+        if Path("/dev/shm").is_dir():  # noqa: S108
+            # Signs of life are written to a file: not to a disk, which may be slow or read-only.
+            settings["worker_tmp_dir"] = "/dev/shm"  # noqa: S108
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def _say_ready(self, arbiter: object) -> None:
+        self._ready()
+
+    def load(self) -> Callable[[], Any]:
+        config = self._config
+
+        async def make() -> Runner:
+            return make_runner(config)
+
+        return make
+
+
+def end_worker(arbiter: Arbiter, worker: Any) -> None:
+    """End a worker here and now: it is a fork, and must not unwind into what its parent has opened, the database above all."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(worker.exit_code if worker.booted else Arbiter.WORKER_BOOT_ERROR)
+
+
+def run(config: Config, sock: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve with several processes until SIGTERM or SIGINT; one that dies is replaced."""
+    logging.getLogger("gunicorn.error").propagate = False
+    Service(config, sock, ready).run()

@@ -1,0 +1,87 @@
+-- What has served its time goes, in small batches ($1 rows), from one process at a time: each statement takes a lock that
+-- ends with it, and leaves everything to whoever has it.
+
+-- fragment: turn
+WITH turn AS MATERIALIZED (
+    SELECT pg_try_advisory_xact_lock(112685394489712) AS is_mine
+)
+
+-- name: tombstones
+-- Deletions of seven days ago: their inboxes' horizon moves up to them.
+{turn}
+SELECT coalesce(sum(p.forgotten), 0)::integer AS purged
+FROM (
+    SELECT o.user_id
+    FROM (
+        SELECT f.user_id
+        FROM feedback AS f
+        WHERE f.deleted_at < now() - interval '7 days' AND (SELECT t.is_mine FROM turn AS t)
+        ORDER BY f.deleted_at
+        LIMIT $1
+    ) AS o
+    GROUP BY o.user_id
+    ORDER BY o.user_id
+) AS i
+CROSS JOIN LATERAL inbox_forget(i.user_id, now() - interval '7 days', $1) AS p (forgotten);
+
+-- name: idempotency_keys
+-- Keys of a day ago.
+{turn}, gone AS (
+    DELETE FROM idempotency AS k
+    USING (
+        SELECT o.user_id, o.key
+        FROM idempotency AS o
+        WHERE o.created_at < now() - interval '24 hours' AND (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1
+        FOR UPDATE SKIP LOCKED
+    ) AS d
+    WHERE k.user_id = d.user_id AND k.key = d.key
+    RETURNING 1
+)
+SELECT count(*)::integer AS purged FROM gone;
+
+-- name: sessions
+-- Sessions that ended a day ago: their tokens have expired too.
+{turn}, gone AS (
+    DELETE FROM sessions AS s
+    USING (
+        SELECT o.user_id, o.id
+        FROM sessions AS o
+        WHERE o.expires_at < now() - interval '24 hours' AND (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1
+    ) AS d
+    WHERE s.user_id = d.user_id AND s.id = d.id
+    RETURNING 1
+)
+SELECT count(*)::integer AS purged FROM gone;
+
+-- name: password_resets
+-- Reset tokens that nobody used.
+{turn}, gone AS (
+    DELETE FROM password_resets AS r
+    USING (
+        SELECT o.user_id, o.token_hash
+        FROM password_resets AS o
+        WHERE o.expires_at < now() AND (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1
+    ) AS d
+    WHERE r.user_id = d.user_id AND r.token_hash = d.token_hash
+    RETURNING 1
+)
+SELECT count(*)::integer AS purged FROM gone;
+
+-- name: attempts
+-- Windows of counted attempts that have ended.
+{turn}, gone AS (
+    DELETE FROM attempts AS a
+    USING (
+        SELECT o.key
+        FROM attempts AS o
+        WHERE o.window_ends_at < now() AND (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1
+        FOR UPDATE SKIP LOCKED
+    ) AS d
+    WHERE a.key = d.key
+    RETURNING 1
+)
+SELECT count(*)::integer AS purged FROM gone;
