@@ -45,8 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             level=config.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
         )
         logging.getLogger("yoyo").setLevel(logging.WARNING)
+        if not options.needs_database:
+            options.run(config, options)
+            return 0
         with provide(config) as ready:
-            return int(options.run(ready, options) or 0)
+            options.run(ready, options)
+            return 0
     except ConfigError as error:
         print(f"fw: {error}", file=sys.stderr)
     except Problem as problem:
@@ -59,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="fw", description="FeedbackWave: a live inbox for what people think.")
     top.add_argument("--version", action="version", version=f"fw {__version__}")
+    top.set_defaults(needs_database=True)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("serve", help="serve the API (migrates first)")
@@ -75,6 +80,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--list", action="store_true", help="list the tokens that there are, by their ids")
     command.add_argument("--revoke", metavar="ID", help="end the token with this id")
     command.set_defaults(run=token)
+
+    command = commands.add_parser("tail", help="follow your inbox in this terminal, live")
+    command.add_argument("--url", default="http://127.0.0.1:8080", help="the server (http://127.0.0.1:8080)")
+    command.add_argument("--since", type=int, metavar="CURSOR", help="begin after this cursor, 0 for all; else from now")
+    command.set_defaults(run=tail, needs_database=False)
 
     command = commands.add_parser("user", help="look after accounts")
     actions = command.add_subparsers(required=True, metavar="ACTION")
@@ -181,6 +191,12 @@ async def revoke_token(database: Database, token_id: str) -> None:
     if not is_id(token_id) or await database.change("sessions.revoke_service", token_id) is None:
         raise ConfigError(f"there is no token {token_id}")
     print("revoked")
+
+
+def tail(config: Config, options: argparse.Namespace) -> None:
+    from fw.tail import tail
+
+    asyncio.run(tail(options.url, options.since))
 
 
 def premium(config: Config, options: argparse.Namespace) -> None:

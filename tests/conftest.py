@@ -77,10 +77,10 @@ def config(database_url: str, tmp_path: Path) -> Config:
 
 @pytest.fixture
 async def make_client(aiohttp_client: Any, config: Config) -> MakeClient:
-    """Start the application, with settings changed as a test likes, and give a client of it."""
+    """Start the application, with settings (and a server) as a test likes, and give a client of it."""
 
-    async def make(**settings: Any) -> TestClient:
-        return await aiohttp_client(create_app(replace(config, **settings)))
+    async def make(*, server: dict[str, Any] | None = None, **settings: Any) -> TestClient:
+        return await aiohttp_client(create_app(replace(config, **settings)), server_kwargs=server or {})
 
     return make
 
