@@ -31,6 +31,8 @@ log = logging.getLogger("fw.embedded")
 SYSTEM_USER: Final = "pgserver"
 """PostgreSQL refuses to run as root: there it runs as this user."""
 START_SECONDS: Final = 60
+PATIENCE_SECONDS: Final = 8
+"""How long a start may fail: while processes of a killed server still end, a new one refuses the memory they share."""
 STOP_SECONDS: Final = 30
 SOCKET_PATH_BYTES: Final = 107
 """What a Unix socket's address holds (unix(7)), less the final NUL."""
@@ -186,7 +188,7 @@ def _socket_dir(data: Path, owner: pwd.struct_passwd | None) -> Path:
 
 
 def _ensure_running(cluster: Cluster, options: tuple[str, ...]) -> None:
-    end = time.monotonic() + START_SECONDS
+    end, give_up = time.monotonic() + START_SECONDS, time.monotonic() + PATIENCE_SECONDS
     settings = shlex.join(["-h", "", "-k", str(cluster.socket_dir), *(part for option in options for part in ("-c", option))])
     while time.monotonic() < end:
         if _accepts(cluster):
@@ -194,10 +196,11 @@ def _ensure_running(cluster: Cluster, options: tuple[str, ...]) -> None:
         if not _is_running(cluster):
             log_file = cluster.data / "server.log"
             done = cluster.run("pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-l", str(log_file), "-o", settings)
-            if done.returncode:
+            if done.returncode == 0:
+                log.info("embedded PostgreSQL started")
+            elif time.monotonic() > give_up:
                 raise ConfigError(f"FW_DATA_DIR: the embedded PostgreSQL does not start; {log_file} says why")
-            log.info("embedded PostgreSQL started")
-        # One that is starting up or going down is waited for.
+        # One that is starting up or going down is waited for, and so are the last processes of one that was killed.
         time.sleep(0.05)
     raise ConfigError(f"FW_DATA_DIR: the embedded PostgreSQL did not answer within {START_SECONDS} s")
 
