@@ -19,6 +19,8 @@ SECRET_BYTES: Final = 32
 UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 RATES: Final[Mapping[str, Rate]] = {"login": (10, 60), "login-account": (5, 60), "registration": (10, 3600)}
 
+ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
+
 
 class ConfigError(Exception):
     """A setting that makes no sense; the message is one line that names the variable."""
@@ -28,8 +30,8 @@ class ConfigError(Exception):
 class Config:
     """All settings. `database_url` and `jwt_secrets` are empty until the embedded database has provided them."""
 
-    database_url: str = ""
-    listen_url: str = ""
+    database_url: str = field(default="", repr=False)
+    listen_url: str = field(default="", repr=False)
     data_dir: Path = Path(".fw")
     host: str = "127.0.0.1"
     port: int = 8080
@@ -96,8 +98,9 @@ def postgres_url(text: str) -> str:
         raise ValueError("is not a PostgreSQL URL (postgresql://user:password@host:port/database)")
     try:
         _ = urlsplit(text).port
-    except ValueError as error:
-        raise ValueError(f"is not a PostgreSQL URL ({error})") from None
+    except ValueError:
+        # What the parser says may quote the password.
+        raise ValueError("its port is not a number; in a password '/', '?', '#' and '@' have to be percent-encoded") from None
     return f"postgresql://{rest}"
 
 
@@ -132,8 +135,9 @@ def secrets(text: str) -> tuple[str, ...]:
 
 def origins(text: str) -> frozenset[str]:
     found = frozenset(part.strip() for part in text.split(",") if part.strip())
-    for origin in found:
-        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+", origin):
+    for origin in found - {"*"}:
+        match = ORIGIN.fullmatch(origin)
+        if not match or not 1 <= int(match["port"] or 1) <= 65535:
             raise ValueError(f"{origin!r} is not an origin (scheme://host[:port], in lower case, without a path) and not *")
     return found
 

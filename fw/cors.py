@@ -6,9 +6,8 @@ import aiohttp_cors
 from aiohttp import web
 
 from fw.config import Config
+from fw.middleware import EXPOSED
 from fw.routes import Origins
-
-EXPOSED = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
 
 
 def options(origins: Origins, config: Config) -> Mapping[str, aiohttp_cors.ResourceOptions]:

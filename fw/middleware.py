@@ -18,6 +18,8 @@ log = logging.getLogger("fw.request")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+EXPOSED: Final = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
+"""What a page on another site may read of a response's headers."""
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
@@ -39,6 +41,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         allowed = request.app[keys.CONFIG].cors_origins
         if origin in allowed or "*" in allowed:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(EXPOSED)
 
 
 @web.middleware

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -31,7 +32,7 @@ async def report(
         "to": days[-1],
         "tz": zone.key,
         "totals": totals(daily, ratings, widget["type"]),
-        "ratings": {f"{row['rating']:g}": row["count"] for row in ratings},
+        "ratings": {digits(row["rating"]): row["count"] for row in ratings},
         "daily": daily,
     }
 
@@ -39,9 +40,11 @@ async def report(
 def choose_days(first: date | None, last: date | None, today: date, *, is_premium: bool) -> Sequence[date]:
     """List the days of a report, within what the plan shows."""
     oldest = today - timedelta(days=(PREMIUM_DAYS if is_premium else FREE_DAYS) - 1)
+    for name, day in (("from", first), ("to", last)):
+        # Where it is tomorrow already, somebody may ask for it.
+        if day and day > today + timedelta(days=1):
+            raise Invalid(errors={name: ["Must not lie in the future."]})
     last = last or max(today, first or today)
-    if last > today + timedelta(days=1):
-        raise Invalid(errors={"to": ["Must not lie in the future."]})
     if first is None:
         first = max(oldest, last - timedelta(days=USUAL_DAYS - 1)) if last > oldest else last
     if first > last:
@@ -72,9 +75,15 @@ def totals(daily: Sequence[Mapping[str, Any]], ratings: Sequence[Row], widget_ty
         "submissions": submissions,
         "open_rate": opens / views if views else None,
         "submission_rate": submissions / views if views else None,
-        "average_rating": sum(row["rating"] * row["count"] for row in ratings) / count if count else None,
+        "average_rating": float(sum(row["rating"] * row["count"] for row in ratings) / count) if count else None,
         "nps": net_promoter_score(ratings) if widget_type == "nps" and count else None,
     }
+
+
+def digits(rating: Decimal) -> str:
+    """Write a rating as its digits, all of them: 4, 4.5."""
+    text = f"{rating:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def net_promoter_score(ratings: Sequence[Row]) -> float:

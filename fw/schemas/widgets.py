@@ -45,7 +45,10 @@ class Settings(Body):
     color = fields.String(validate=validate.Regexp(r"#[0-9a-fA-F]{6}\Z", error="Must be a color such as #1a2b3c."))
     position = fields.String(validate=validate.OneOf(("bottom-right", "bottom-left")))
     locale = fields.String(
-        validate=validate.Regexp(LOCALE.pattern + r"\Z", error="Must be a language tag such as en or pt-BR.")
+        validate=[
+            validate.Length(max=100),
+            validate.Regexp(LOCALE.pattern + r"\Z", error="Must be a language tag such as pt-BR."),
+        ]
     )
     allowed_origins = fields.List(Origin(), validate=validate.Length(max=20))
 

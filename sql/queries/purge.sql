@@ -17,12 +17,12 @@ FROM (
         FROM feedback AS f
         WHERE f.deleted_at < now() - interval '7 days' AND (SELECT t.is_mine FROM turn AS t)
         ORDER BY f.deleted_at
-        LIMIT $1
+        LIMIT $1::integer
     ) AS o
     GROUP BY o.user_id
     ORDER BY o.user_id
 ) AS i
-CROSS JOIN LATERAL inbox_forget(i.user_id, now() - interval '7 days', $1) AS p (forgotten);
+CROSS JOIN LATERAL inbox_forget(i.user_id, now() - interval '7 days', $1::integer) AS p (forgotten);
 
 -- name: idempotency_keys
 -- Keys of a day ago.
@@ -32,7 +32,7 @@ CROSS JOIN LATERAL inbox_forget(i.user_id, now() - interval '7 days', $1) AS p (
         SELECT o.user_id, o.key
         FROM idempotency AS o
         WHERE o.created_at < now() - interval '24 hours' AND (SELECT t.is_mine FROM turn AS t)
-        LIMIT $1
+        LIMIT $1::integer
         FOR UPDATE SKIP LOCKED
     ) AS d
     WHERE k.user_id = d.user_id AND k.key = d.key
@@ -48,7 +48,7 @@ SELECT count(*)::integer AS purged FROM gone;
         SELECT o.user_id, o.id
         FROM sessions AS o
         WHERE o.expires_at < now() - interval '24 hours' AND (SELECT t.is_mine FROM turn AS t)
-        LIMIT $1
+        LIMIT $1::integer
     ) AS d
     WHERE s.user_id = d.user_id AND s.id = d.id
     RETURNING 1
@@ -63,7 +63,7 @@ SELECT count(*)::integer AS purged FROM gone;
         SELECT o.user_id, o.token_hash
         FROM password_resets AS o
         WHERE o.expires_at < now() AND (SELECT t.is_mine FROM turn AS t)
-        LIMIT $1
+        LIMIT $1::integer
     ) AS d
     WHERE r.user_id = d.user_id AND r.token_hash = d.token_hash
     RETURNING 1
@@ -78,7 +78,7 @@ SELECT count(*)::integer AS purged FROM gone;
         SELECT o.key
         FROM attempts AS o
         WHERE o.window_ends_at < now() AND (SELECT t.is_mine FROM turn AS t)
-        LIMIT $1
+        LIMIT $1::integer
         FOR UPDATE SKIP LOCKED
     ) AS d
     WHERE a.key = d.key

@@ -91,8 +91,8 @@ FROM (
 GROUP BY d.place;
 
 -- name: ratings
--- How often each rating was given through a widget, in a span of ids.
-SELECT (f.metadata -> 'rating')::float8 AS rating, count(*) AS count
+-- How often each rating was given through a widget, in a span of ids. Numeric: a sender may write any number.
+SELECT (f.metadata -> 'rating')::numeric AS rating, count(*) AS count
 FROM feedback AS f
 WHERE f.user_id = $1
     AND f.widget_id = $2

@@ -1,0 +1,65 @@
+"""`WEB_CONCURRENCY`: several processes on one port."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from tests.people import PASSWORD
+from tests.processes import fw
+from tests.test_serve import lives, postmaster, register
+from tests.waiting import until
+
+pytestmark = pytest.mark.slow
+
+
+async def test_share_a_port_and_the_embedded_database_and_stop_together(tmp_path: Path) -> None:
+    async with fw("serve", folder=tmp_path, WEB_CONCURRENCY="2") as server, aiohttp.ClientSession() as http:
+        url = await server.url()
+        headers = await register(http, url)
+        parent = psutil.Process(server.process.pid)
+        database = postmaster(tmp_path)
+        workers = parent.children()
+        assert len(workers) == 2
+        assert server.output.count("migrated 0001.accounts") == 1
+        asked = [http.get(f"{url}/api/auth/me", headers={**headers, "Connection": "close"}) for _ in range(20)]
+        assert {response.status for response in await asyncio.gather(*asked)} == {200}
+        assert await server.stop() == 0, server.output
+        assert not any(lives(worker) for worker in workers)
+        assert not lives(database)
+        assert "Traceback" not in server.output
+
+
+async def test_one_that_is_killed_is_replaced_and_leaves_the_database_alone(tmp_path: Path) -> None:
+    async with fw("serve", folder=tmp_path, WEB_CONCURRENCY="2") as server, aiohttp.ClientSession() as http:
+        url = await server.url()
+        await register(http, url)
+        parent = psutil.Process(server.process.pid)
+        database = postmaster(tmp_path)
+        victim = parent.children()[0]
+        victim.send_signal(signal.SIGKILL)
+
+        async def replaced() -> bool:
+            alive = [worker for worker in parent.children() if lives(worker)]
+            return len(alive) == 2 and victim not in alive
+
+        await until(replaced, "a new worker")
+        assert lives(database)
+        async with http.post(f"{url}/api/auth/login", json={"login": "somebody", "password": PASSWORD}) as response:
+            assert response.status == 200
+        assert await server.stop(signal.SIGINT) == 0, server.output
+        assert not lives(database)
+
+
+async def test_a_logout_holds_in_all_at_once(tmp_path: Path) -> None:
+    async with fw("serve", folder=tmp_path, WEB_CONCURRENCY="3") as server, aiohttp.ClientSession() as http:
+        url = await server.url()
+        headers = await register(http, url)
+        async with http.post(f"{url}/api/auth/logout", headers=headers) as response:
+            assert response.status == 204
+        asked = [http.get(f"{url}/api/auth/me", headers={**headers, "Connection": "close"}) for _ in range(30)]
+        assert {response.status for response in await asyncio.gather(*asked)} == {401}
+        await server.stop()
