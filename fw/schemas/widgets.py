@@ -47,7 +47,7 @@ class Settings(Body):
     locale = fields.String(
         validate=[
             validate.Length(max=100),
-            validate.Regexp(LOCALE.pattern + r"\Z", error="Must be a language tag such as pt-BR."),
+            validate.Regexp(LOCALE.pattern + r"\Z", error="Must be a language tag such as pt."),
         ]
     )
     allowed_origins = fields.List(Origin(), validate=validate.Length(max=20))
