@@ -10,6 +10,7 @@ from fw import cors, keys, middleware
 from fw.config import Config
 from fw.counters import Counters
 from fw.database import Database
+from fw.inbox.bus import make_bus
 from fw.inbox.feed import Feed
 from fw.inbox.hub import Hub
 from fw.inbox.intake import Intake
@@ -33,10 +34,20 @@ def create_app(config: Config) -> web.Application:
     app[keys.TOKENS] = Tokens(config, database)
     app[keys.PASSWORDS] = Passwords(config)
     app[keys.LIMITS] = Limits(config, database)
-    app[keys.LISTENER] = Listener(config, hub)
-    app[keys.INTAKE] = Intake(database)
+    bus = app[keys.BUS] = make_bus(config)
+    app[keys.LISTENER] = Listener(bus, hub)
+    app[keys.INTAKE] = Intake(database, bus)
     app[keys.COUNTERS] = Counters(database)
-    parts = (database, app[keys.PASSWORDS], hub, app[keys.LISTENER], app[keys.INTAKE], app[keys.COUNTERS], Purge(database))
+    parts = (
+        database,
+        app[keys.PASSWORDS],
+        bus,
+        hub,
+        app[keys.LISTENER],
+        app[keys.INTAKE],
+        app[keys.COUNTERS],
+        Purge(database),
+    )
     app.cleanup_ctx.extend(context(part) for part in parts)
     app.on_response_prepare.append(middleware.add_headers)
     app.on_shutdown.append(end_waits)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
@@ -35,6 +36,7 @@ class Config:
     data_dir: Path = Path(".fw")
     host: str = "127.0.0.1"
     port: int = 8080
+    redis_url: str = field(default="", repr=False)
     web_concurrency: int = 1
     jwt_secrets: tuple[str, ...] = field(default=(), repr=False)
     jwt_ttl: int = 86400
@@ -77,6 +79,7 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
         data_dir=read("FW_DATA_DIR", Path, Path(".fw")).absolute(),
         host=read("HOST", str, "127.0.0.1"),
         port=read("PORT", whole(0, 65535), 8080),
+        redis_url=read("REDIS_URL", redis_url, ""),
         web_concurrency=read("WEB_CONCURRENCY", whole(1, 256), 1),
         jwt_secrets=read("FW_JWT_SECRET", secrets, ()),
         jwt_ttl=read("FW_JWT_TTL", whole(1, 10 * 365 * 86400), 86400),
@@ -102,6 +105,14 @@ def postgres_url(text: str) -> str:
         # What the parser says may quote the password.
         raise ValueError("its port is not a number; in a password '/', '?', '#' and '@' have to be percent-encoded") from None
     return f"postgresql://{rest}"
+
+
+def redis_url(text: str) -> str:
+    if not re.match(r"(rediss?|unix)://", text):
+        raise ValueError("is not a Redis URL (redis://host:6379)")
+    if find_spec("redis") is None:
+        raise ValueError("is set, and the Redis driver is not installed (pip install 'feedbackwave[redis]')")
+    return text
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

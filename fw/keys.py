@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fw.config import Config
     from fw.counters import Counters
     from fw.database import Database
+    from fw.inbox.bus import Bus
     from fw.inbox.feed import Feed
     from fw.inbox.hub import Hub
     from fw.inbox.intake import Intake
@@ -25,6 +26,7 @@ TOKENS: Final[web.AppKey[Tokens]] = web.AppKey("tokens")
 PASSWORDS: Final[web.AppKey[Passwords]] = web.AppKey("passwords")
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
 INTAKE: Final[web.AppKey[Intake]] = web.AppKey("intake")
+BUS: Final[web.AppKey[Bus]] = web.AppKey("bus")
 FEED: Final[web.AppKey[Feed]] = web.AppKey("feed")
 HUB: Final[web.AppKey[Hub]] = web.AppKey("hub")
 LISTENER: Final[web.AppKey[Listener]] = web.AppKey("listener")

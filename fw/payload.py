@@ -13,6 +13,21 @@ from fw.errors import Invalid, MalformedJson, Problem, UnsupportedMediaType
 FORM: Final = "application/x-www-form-urlencoded"
 
 
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(text)
+    return number
+
+
+DECODER: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+"""The standard parser keeps what others lose: long integers, and lone surrogates, to be named as such."""
+
+
 async def read_object(request: web.Request, schema: Schema, *, optional: bool = False) -> dict[str, Any]:
     """Read the body as one JSON object and validate it; with `optional`, no body is an empty object.
 
@@ -36,25 +51,14 @@ def refuse_other_media(request: web.Request) -> None:
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """Parse strictly. The standard parser keeps what others lose: long integers, and lone surrogates to be named as such."""
+    """Parse strictly. Raises `MalformedJson`."""
     try:
-        parsed = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        parsed = DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError):
         raise MalformedJson from None
     if not isinstance(parsed, dict):
         raise MalformedJson
     return parsed
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError(text)
-    return number
 
 
 def read_query(request: web.Request, schema: Schema) -> dict[str, Any]:

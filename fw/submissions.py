@@ -1,6 +1,7 @@
 """What every public submission comes to, by whichever path: a row for the intake, and its answer."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,4 +47,4 @@ def idempotency_key(request: web.Request) -> str | None:
 def body_hash(values: Mapping[str, Any], widget_id: str | None) -> bytes:
     """Hash what was meant, not how it was spelled: white space and the order of fields do not make another body."""
     meant = {"message": values["message"], "metadata": values["metadata"], "widget_id": widget_id}
-    return hashlib.sha256(dump(meant, sort_keys=True).encode()).digest()
+    return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).digest()

@@ -10,6 +10,7 @@ from fw import keys
 from fw.credentials import caller_bucket, check_password, own, session_of, with_token, wrong_password
 from fw.errors import Invalid, UnsupportedMediaType, WrongCredentials
 from fw.ids import new_id
+from fw.inbox.bus import SESSIONS
 from fw.payload import FORM, invalid, read_object, reply, validate
 from fw.schemas import users as schemas
 
@@ -75,6 +76,7 @@ async def logout(request: web.Request) -> web.Response:
     """End the session of the token."""
     caller = request[keys.CALLER]
     await request.app[keys.DATABASE].change("sessions.revoke", caller.user_id, caller.session_id)
+    await request.app[keys.BUS].publish(SESSIONS, [caller.user_id])
     log.info("logged out user_id=%s session_id=%s", caller.user_id, caller.session_id)
     return web.Response(status=204)
 
@@ -96,6 +98,7 @@ async def change_password(request: web.Request) -> web.Response:
     )
     if changed is None:
         raise wrong_password()
+    await request.app[keys.BUS].publish(SESSIONS, [caller.user_id])
     log.info("password changed user_id=%s", caller.user_id)
     return web.Response(status=204)
 
@@ -113,6 +116,7 @@ async def reset_password(request: web.Request) -> web.Response:
     hashed = await request.app[keys.PASSWORDS].hash(values["new_password"])
     if await request.app[keys.DATABASE].change("users.use_reset", token_hash, hashed) is None:
         raise Invalid(errors={"token": ["Is not, or no longer, valid."]})
+    await request.app[keys.BUS].publish(SESSIONS, [account["id"]])
     log.info("password reset user_id=%s", account["id"])
     return web.Response(status=204)
 

@@ -11,6 +11,7 @@ from fw import keys, pages, search
 from fw.credentials import own
 from fw.errors import NotFound
 from fw.ids import is_id
+from fw.inbox.bus import INBOXES
 from fw.inbox.feed import Reading, item
 from fw.payload import not_modified, read_object, read_query, reply
 from fw.schemas import feedback as schemas
@@ -89,6 +90,7 @@ async def mark(request: web.Request) -> web.Response:
         raise NotFound
     database, user_id = request.app[keys.DATABASE], request[keys.CALLER].user_id
     changed = await database.change("feedback.mark_one", user_id, feedback_id, values["is_read"])
+    await request.app[keys.BUS].publish(INBOXES, [user_id])
     return reply(changed or await find(request, feedback_id))
 
 
@@ -98,11 +100,13 @@ async def mark_many(request: web.Request) -> web.Response:
     database, user_id = request.app[keys.DATABASE], request[keys.CALLER].user_id
     if "ids" in values:
         row = own(await database.change("feedback.mark_ids", user_id, values["ids"]))
+        await request.app[keys.BUS].publish(INBOXES, [user_id])
         return reply({"changed": row["changed"]})
     changed = done = own(await database.change("feedback.mark_up_to", user_id, values["up_to"], MARK_AT_ONCE))["changed"]
     while done == MARK_AT_ONCE:
         done = own(await database.change("feedback.mark_up_to", user_id, values["up_to"], MARK_AT_ONCE))["changed"]
         changed += done
+    await request.app[keys.BUS].publish(INBOXES, [user_id])
     return reply({"changed": changed})
 
 
@@ -111,9 +115,11 @@ async def delete(request: web.Request) -> web.Response:
     feedback_id = request.match_info["ref"]
     if not is_id(feedback_id):
         raise NotFound
-    row = await request.app[keys.DATABASE].change("feedback.delete", request[keys.CALLER].user_id, feedback_id)
+    user_id = request[keys.CALLER].user_id
+    row = await request.app[keys.DATABASE].change("feedback.delete", user_id, feedback_id)
     if row is None or not row["deleted"]:
         raise NotFound
+    await request.app[keys.BUS].publish(INBOXES, [user_id])
     return web.Response(status=204)
 
 

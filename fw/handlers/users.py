@@ -7,6 +7,7 @@ from aiohttp import web
 from fw import keys
 from fw.credentials import check_password, own
 from fw.errors import Forbidden, Invalid, NotFound
+from fw.inbox.bus import SESSIONS
 from fw.payload import read_object, reply
 from fw.schemas import users as schemas
 from fw.tokens import BILLING
@@ -73,5 +74,6 @@ async def delete(request: web.Request) -> web.Response:
     await check_password(request, values["current_password"])
     user_id = request[keys.CALLER].user_id
     await request.app[keys.DATABASE].change("users.delete", user_id)
+    await request.app[keys.BUS].publish(SESSIONS, [user_id])
     log.info("account deleted user_id=%s", user_id)
     return web.Response(status=204)

@@ -12,6 +12,7 @@ from typing import Final, Self
 from fw.database import Database
 from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
 from fw.ids import LOWEST, created_at, new_id
+from fw.inbox.bus import INBOXES, Bus
 
 log = logging.getLogger("fw.intake")
 
@@ -51,8 +52,9 @@ Entry = tuple[Submission, "asyncio.Future[str]"]
 class Intake:
     """Takes submissions and answers each when it is committed. The queue is bounded, and drained at the end."""
 
-    def __init__(self, database: Database, *, queue: int = QUEUE, batch: int = BATCH, writers: int = WRITERS) -> None:
+    def __init__(self, database: Database, bus: Bus, *, queue: int = QUEUE, batch: int = BATCH, writers: int = WRITERS) -> None:
         self._database = database
+        self._bus = bus
         self._queue = queue
         self._batch = batch
         self._most_writers = writers
@@ -131,6 +133,7 @@ class Intake:
             [row.message for row in rows],
             [row.metadata for row in rows],
             *keys_of(rows),
+            self._bus.in_transaction,
         )
         results: list[str | Exception] = [NotFound() for _ in submissions]
         for row in found:
@@ -138,6 +141,8 @@ class Intake:
             earlier = row["earlier_ids"]
             for n in range(low - 1, high):
                 results[order[n]] = outcome(rows[n], earlier[n - low + 1] if earlier else None)
+        if not self._bus.in_transaction and found:
+            await self._bus.publish(INBOXES, {row["user_id"] for row in found})
         return results
 
 

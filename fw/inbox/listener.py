@@ -1,21 +1,15 @@
-"""The ear on PostgreSQL: one supervised connection that turns notifications into hints for the hub."""
+"""The ear on the bus: one supervised subscription that turns what it hears into hints for the hub."""
 
 import asyncio
 import contextlib
 import logging
-from typing import Any, Final, Self
+from typing import Final, Self
 
-import asyncpg
-
-from fw.config import Config
-from fw.database import BROKEN
+from fw.inbox.bus import INBOXES, Bus, Lost, Subscription
 from fw.inbox.hub import Hub
 
 log = logging.getLogger("fw.listener")
 
-INBOXES: Final = "fw_inbox"
-SESSIONS: Final = "fw_session"
-CONNECT_SECONDS: Final = 5.0
 PROBE_SECONDS: Final = 5.0
 """How often, and how long at most, the connection is asked for a sign of life: a silent one is known dead after 10 s."""
 SWEEP_SECONDS: Final = 30.0
@@ -24,10 +18,10 @@ RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
 
 
 class Listener:
-    """Listens on a connection of its own, never one of the pool (LISTEN ends at release), and reconnects for ever."""
+    """Listens, and reconnects for ever."""
 
-    def __init__(self, config: Config, hub: Hub) -> None:
-        self._url = config.direct_url
+    def __init__(self, bus: Bus, hub: Hub) -> None:
+        self._bus = bus
         self._hub = hub
         self._task: asyncio.Task[None] | None = None
         self.is_listening = False
@@ -45,48 +39,36 @@ class Listener:
         attempt = 0
         while True:
             try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    connection = await asyncpg.connect(self._url, server_settings={"application_name": "feedbackwave listener"})
-                try:
-                    await self._listen(connection)
+                async with self._bus.subscribe(self._hear) as subscription:
                     attempt = 0
-                    await self._probe(connection)
-                finally:
-                    self.is_listening = False
-                    connection.terminate()
-            except (*BROKEN, asyncpg.PostgresError) as error:
-                log.warning("listener lost: %s", type(error).__name__)
+                    self.is_listening = True
+                    log.info("listening")
+                    # Whatever happened while nobody listened is read now.
+                    self._hub.wake_all()
+                    await self._watch(subscription)
+            except (Lost, TimeoutError) as error:
+                log.warning("listener lost: %s", error or type(error).__name__)
+            finally:
+                self.is_listening = False
             await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
 
-    async def _listen(self, connection: asyncpg.Connection) -> None:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await connection.add_listener(INBOXES, self._hear)
-            await connection.add_listener(SESSIONS, self._hear)
-        self.is_listening = True
-        log.info("listening")
-        # Whatever happened while nobody listened is read now.
-        self._hub.wake_all()
-
-    async def _probe(self, connection: asyncpg.Connection) -> None:
+    async def _watch(self, subscription: Subscription) -> None:
         """Return, or raise, when the connection is dead: closed, or silent for too long."""
-        closed = asyncio.Event()
-        connection.add_termination_listener(lambda _: closed.set())
         clock = asyncio.get_running_loop().time
         swept = clock()
-        while not connection.is_closed():
+        while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(closed.wait(), PROBE_SECONDS)
-            if closed.is_set():
-                return
+                await asyncio.wait_for(subscription.lost.wait(), PROBE_SECONDS)
+            if subscription.lost.is_set():
+                raise Lost("closed")
             async with asyncio.timeout(PROBE_SECONDS):
-                await connection.execute("SELECT 1")
+                await subscription.probe()
             if clock() - swept >= SWEEP_SECONDS:
                 swept = clock()
                 self._hub.wake_all()
 
-    def _hear(self, connection: Any, pid: int, channel: str, payload: object) -> None:
-        user_ids = str(payload).split(",")
+    def _hear(self, channel: str, user_ids: list[str]) -> None:
         if channel == INBOXES:
             self._hub.wake(user_ids)
         else:

@@ -13,6 +13,7 @@ from fw.schemas.common import BIGGEST, Body, Flag, Id, Moment, Query, QueryFlag,
 MESSAGE: Final = 5000
 METADATA_BYTES: Final = 4096
 METADATA_LEVELS: Final = 5
+ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Metadata(Rule[dict[str, Any]]):
@@ -44,9 +45,9 @@ def inspect(value: Any, level: int) -> None:
                 inspect(part, level + 1)
 
 
-def dump(metadata: Mapping[str, Any], *, sort_keys: bool = False) -> str:
+def dump(metadata: Mapping[str, Any]) -> str:
     """Write metadata as JSON, every character and every digit of it."""
-    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+    return ENCODER.encode(metadata)
 
 
 class Submit(Body):

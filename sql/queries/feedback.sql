@@ -14,7 +14,8 @@ f.user_id = i.user_id
 
 -- name: append
 -- Writes a batch: one row an inbox, named by its id ($1) or its owner's username ($2), with its part of the parallel
--- arrays ($3 to $4); inboxes are taken in the order of their ids. One hint tells all listeners of all of them.
+-- arrays ($3 to $4); inboxes are taken in the order of their ids. One hint tells
+-- all listeners of all of them, where hints go this way ($13).
 WITH boxes AS MATERIALIZED (
     SELECT b.place, coalesce(b.user_id, u.id) AS user_id, b.low, b.high
     FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[])
@@ -40,11 +41,12 @@ WITH boxes AS MATERIALIZED (
     -- 200 ids of 36 characters and a comma stay under the 8,000 bytes of a payload.
     SELECT pg_notify('fw_inbox', string_agg(n.user_id::text, ','))
     FROM (SELECT d.user_id, (row_number() OVER () - 1) / 200 AS part FROM (SELECT DISTINCT user_id FROM appended) AS d) AS n
+    WHERE $13::boolean
     GROUP BY n.part
 )
-SELECT a.place, a.new_cursor, a.earlier_ids
+SELECT a.place, a.user_id, a.new_cursor, a.earlier_ids
 FROM appended AS a
-WHERE (SELECT count(*) FROM hints) > 0;
+WHERE (SELECT count(*) FROM hints) >= 0;
 
 -- name: newest
 -- A page of the inbox, newest first, with the inbox's own state, all of one snapshot. The ids lie between $2 and $3.
