@@ -66,7 +66,7 @@ def context(part: AbstractAsyncContextManager[Any]) -> Callable[[web.Application
 
 
 async def end_waits(app: web.Application) -> None:
-    await app[keys.HUB].close()
+    app[keys.HUB].close()
 
 
 def add_routes(app: web.Application, config: Config) -> None:

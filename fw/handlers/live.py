@@ -113,28 +113,29 @@ async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Call
     if transport is None:
         return
     socket = Socket(ws, transport, caller.user_id, caller.session_id)
-    loop = asyncio.get_running_loop()
     with hub.join(socket):
         # The session may have ended between its check and now.
         hub.doubt([caller.user_id])
-        expiry = loop.call_later(max(0.0, caller.seconds_left), socket.close, Close.UNAUTHORIZED)
+        expiry = asyncio.get_running_loop().call_later(max(0.0, caller.seconds_left), socket.close, Close.UNAUTHORIZED)
         try:
-            await catch_up(request, socket, since)
-            # There is nothing that a reader may say: what comes is its end, or not allowed.
-            message = await ws.receive()
-            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                socket.close(Close.FORBIDDEN_MESSAGE)
-        except Unauthorized:
-            socket.close(Close.UNAUTHORIZED)
-        except Unavailable:
-            socket.close(Close.RESTART)
-        except TimeoutError:
-            socket.close(Close.TOO_SLOW)
+            await socket.run(tell(request, ws, socket, since))
         except ConnectionError:
             transport.abort()
         finally:
             expiry.cancel()
-        await socket.closed()
+
+
+async def tell(request: web.Request, ws: web.WebSocketResponse, socket: Socket, since: int | None) -> Close | None:
+    """Tell the reader everything until it leaves; return why it has to, where it has to."""
+    try:
+        await catch_up(request, socket, since)
+    except Unauthorized:
+        return Close.UNAUTHORIZED
+    except Unavailable:
+        return Close.RESTART
+    # There is nothing that a reader may say: what comes is its end, or not allowed.
+    message = await ws.receive()
+    return Close.FORBIDDEN_MESSAGE if message.type in (WSMsgType.TEXT, WSMsgType.BINARY) else None
 
 
 async def catch_up(request: web.Request, socket: Socket, since: int | None) -> None:

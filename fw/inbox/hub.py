@@ -131,15 +131,15 @@ class Hub:
         self.wake(list(self._rooms))
         self.doubt(list(self._rooms))
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Let nobody wait any longer: the server is going. Sockets are told to come back, all at once."""
         self.is_closed = True
         for watches in self._watches.values():
             for moved in watches:
                 moved.set()
-        closing = [socket.close(Close.RESTART) for room in self._rooms.values() for socket in room.sockets]
-        if closing:
-            await asyncio.wait(closing)
+        for room in self._rooms.values():
+            for socket in room.sockets:
+                socket.close(Close.RESTART)
 
     async def _pump(self) -> None:
         """Read what moved, many inboxes at once, and send it; what cannot be read now is read later."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from enum import IntEnum
 from typing import Any, Final
 
@@ -33,15 +33,35 @@ class Close(IntEnum):
 class Socket:
     """A reader of an inbox. It is written to without waiting; its transport's buffer is its queue, and bounded."""
 
-    __slots__ = ("_closing", "_transport", "_ws", "cursor", "session_id", "user_id")
+    __slots__ = ("_reason", "_scope", "_transport", "_ws", "cursor", "session_id", "user_id")
 
     def __init__(self, ws: web.WebSocketResponse, transport: Any, user_id: str, session_id: str) -> None:
         self._ws = ws
         self._transport = transport
-        self._closing: asyncio.Task[None] | None = None
+        self._scope: asyncio.Timeout | None = None
+        self._reason: Close | None = None
         self.user_id = user_id
         self.session_id = session_id
         self.cursor = 0
+
+    async def run(self, conversation: Awaitable[Close | None]) -> None:
+        """Run a conversation until it ends or `close` is called, then tell the reader why, and wait until it is gone."""
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                reason = await conversation
+        except TimeoutError:
+            # Either `close` has ended it, or the reader did not take what it was sent.
+            reason = self._reason or Close.TOO_SLOW
+        self._scope = None
+        if reason:
+            self._reason = reason
+            await self._say_goodbye(reason)
+
+    def close(self, reason: Close) -> None:
+        """Have the conversation end; the first reason counts."""
+        if self._reason is None and self._scope is not None:
+            self._reason = reason
+            self._scope.reschedule(asyncio.get_running_loop().time())
 
     async def send(self, event: dict[str, Any]) -> None:
         """Send one event, and wait until the reader keeps up. Raises `TimeoutError` where it does not."""
@@ -50,7 +70,7 @@ class Socket:
 
     def deliver(self, reading: Reading, frames: bytes) -> None:
         """Write what is new to this reader: `frames`, where it stands where the reading began. Cuts off who is too slow."""
-        if self._closing:
+        if self._reason:
             return
         if self.cursor != reading.since and not reading.is_lost:
             frames = as_frames(reading.events(self.cursor))
@@ -59,22 +79,12 @@ class Socket:
         if self._transport.get_write_buffer_size() > BUFFER_BYTES:
             self.close(Close.TOO_SLOW)
 
-    async def closed(self) -> None:
-        """Wait until a close that has begun is over."""
-        if self._closing:
-            await asyncio.wait([self._closing])
-
-    def close(self, code: Close) -> asyncio.Task[None]:
-        """Begin to close, once; the first reason counts. The task ends when the socket is gone, soon in any case."""
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(code))
-        return self._closing
-
-    async def _close(self, code: Close) -> None:
-        end = asyncio.get_running_loop().time() + (LINGER_SECONDS if code is Close.TOO_SLOW else CLOSE_SECONDS)
+    async def _say_goodbye(self, reason: Close) -> None:
+        """Close the socket as RFC 6455 (7.1.1) wants it: the server waits for the reader's own close, for a while."""
+        end = asyncio.get_running_loop().time() + (LINGER_SECONDS if reason is Close.TOO_SLOW else CLOSE_SECONDS)
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout_at(end):
-                await self._ws.close(code=code, drain=False)
+                await self._ws.close(code=reason, drain=False)
                 # Who is slow is given some time to read up to the reason.
                 while self._transport.get_write_buffer_size():  # noqa: ASYNC110
                     await asyncio.sleep(POLL_SECONDS)
