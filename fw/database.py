@@ -111,8 +111,6 @@ class Database:
         try:
             async with pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
                 return await run(connection)
-        except asyncpg.UniqueViolationError as error:
-            raise TAKEN.get(error.constraint_name or "", Problem)() from error
         except BROKEN as error:
             log.warning("database unavailable: %s %s", name, type(error).__name__)
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
@@ -120,6 +118,8 @@ class Database:
                 await pool.expire_connections()
             raise Unavailable from error
         except asyncpg.PostgresError as error:
+            if isinstance(error, asyncpg.UniqueViolationError) and error.constraint_name in TAKEN:
+                raise TAKEN[error.constraint_name]() from error
             # Its message may quote what people wrote: the log gets the statement and the SQLSTATE alone.
             log.error("statement failed: %s %s %s", name, type(error).__name__, error.sqlstate)  # noqa: TRY400
             raise Problem from error
@@ -128,7 +128,8 @@ class Database:
 async def set_codecs(connection: asyncpg.Connection) -> None:
     """Have ids as text, and JSON as text that goes into a reply as it is."""
     await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")
-    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=orjson.Fragment, format="text")
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=orjson.Fragment, format="text")
 
 
 async def _refuse_open_transaction(connection: asyncpg.Connection) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from fw import keys
-from fw.errors import BY_STATUS, ExpectationFailed, Forbidden, Problem, Unauthorized
+from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem, Unauthorized
 from fw.ids import new_id
 from fw.payload import reply_problem
 from fw.routes import Access
@@ -34,6 +34,8 @@ def request_id(request: web.BaseRequest) -> str:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put on every response what every response carries, and on those of no route the CORS headers of the API."""
+    if response.status >= 400 and response.content_type == "text/plain" and isinstance(response, web.Response):
+        word_as_problem(response, request_id(request))
     response.headers["X-Request-ID"] = request_id(request)
     response.headers[hdrs.VARY] = hdrs.ORIGIN
     origin = request.headers.get(hdrs.ORIGIN)
@@ -42,6 +44,14 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         if origin in allowed or "*" in allowed:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(EXPOSED)
+
+
+def word_as_problem(response: web.Response, known_id: str) -> None:
+    """Say in our words what the framework has refused before any middleware saw it: an expectation at an unknown path."""
+    problem = reply_problem(BY_STATUS.get(response.status, Problem)(), known_id)
+    response.body = problem.body
+    response.headers[hdrs.CONTENT_TYPE] = problem.headers[hdrs.CONTENT_TYPE]
+    response.headers[hdrs.CONTENT_LENGTH] = str(problem.content_length)
 
 
 @web.middleware
@@ -55,6 +65,8 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status < 400:
             raise
         return reply_problem(from_framework(error), request_id(request))
+    except web.RequestPayloadError:
+        return reply_problem(BadRequest("The body is not what its headers say."), request_id(request))
     except ConnectionResetError:
         raise
     except Exception:

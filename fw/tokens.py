@@ -71,6 +71,11 @@ class Tokens:
     async def authenticate(self, token: str) -> Caller:
         """Find who a token speaks for. Raises `Unauthorized`."""
         caller = self.verify(token)
+        await self.confirm(caller)
+        return caller
+
+    async def confirm(self, caller: Caller) -> None:
+        """Make sure that a caller's session still lasts. Raises `Unauthorized`."""
         if caller.scope:
             row = await self._database.row("sessions.is_service_live", caller.session_id, caller.scope)
         else:
@@ -78,7 +83,6 @@ class Tokens:
         if row is None:
             log.info("token refused: session is over session_id=%s", caller.session_id)
             raise Unauthorized("This token is no longer valid.")
-        return caller
 
     def verify(self, token: str) -> Caller:
         """Check everything about a token that needs no database. Raises `Unauthorized`, whatever the bytes."""

@@ -96,7 +96,8 @@ CREATE TABLE feedback (
     is_read boolean NOT NULL DEFAULT false,
     ip_address inet,
     message text NOT NULL,
-    metadata jsonb,
+    -- As it was sent: jsonb would write 1e300 out in 301 digits.
+    metadata json,
     PRIMARY KEY (user_id, id)
 );
 
@@ -129,7 +130,7 @@ CREATE FUNCTION inbox_append(
     p_widget_ids uuid[],
     p_addresses inet[],
     p_messages text[],
-    p_metadata jsonb[],
+    p_metadata json[],
     p_keys text[],
     p_hashes bytea[]
 )
@@ -139,7 +140,8 @@ AS $$
 DECLARE
     v_count integer := cardinality(p_ids);
     v_earlier uuid[];
-    v_known idempotency;
+    v_hash bytea;
+    v_id uuid;
     v_cursor bigint;
 BEGIN
     IF p_keys IS NOT NULL THEN
@@ -157,8 +159,9 @@ BEGIN
             SET body_hash = excluded.body_hash, feedback_id = excluded.feedback_id, created_at = now()
             WHERE k.created_at < now() - interval '24 hours';
             CONTINUE WHEN FOUND;
-            SELECT * INTO STRICT v_known FROM idempotency AS k WHERE k.user_id = p_user_id AND k.key = p_keys[n];
-            v_earlier[n] := CASE WHEN v_known.body_hash = p_hashes[n] THEN v_known.feedback_id
+            SELECT k.body_hash, k.feedback_id INTO STRICT v_hash, v_id
+            FROM idempotency AS k WHERE k.user_id = p_user_id AND k.key = p_keys[n];
+            v_earlier[n] := CASE WHEN v_hash = p_hashes[n] THEN v_id
                 ELSE '00000000-0000-0000-0000-000000000000'::uuid END;
             v_count := v_count - 1;
         END LOOP;
@@ -185,11 +188,16 @@ END
 $$;
 
 -- Marks items of one inbox read or unread, by id (p_ids) or all that arrived up to a cursor (p_up_to), p_most at once.
--- Answers the items that changed, each with its new number; what already is so stays as it was.
+-- Answers the items that changed, each with its new number; what already is so stays as it was. The columns are listed: a
+-- function that returns a table's own row type fails where it waits while a column is added.
 CREATE FUNCTION inbox_mark(p_user_id uuid, p_ids uuid[], p_up_to bigint, p_is_read boolean, p_most integer)
-RETURNS SETOF feedback
+RETURNS TABLE (
+    id uuid, user_id uuid, message text, created_at timestamptz, is_read boolean, ip_address inet, metadata json, widget_id uuid,
+    cursor bigint
+)
 LANGUAGE plpgsql
 AS $$
+#variable_conflict use_column
 DECLARE
     v_cursor bigint;
     v_count integer;
@@ -219,7 +227,7 @@ BEGIN
         ) AS t
     ) AS c
     WHERE f.user_id = p_user_id AND f.id = c.id
-    RETURNING f.*;
+    RETURNING f.id, f.user_id, f.message, f.created_at, f.is_read, f.ip_address, f.metadata, f.widget_id, f.cursor;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     IF v_count > 0 THEN
         UPDATE inboxes AS i
@@ -333,9 +341,12 @@ CREATE FUNCTION widget_create(
     p_user_id uuid, p_id uuid, p_created_at timestamptz, p_name text, p_type text, p_theme text, p_settings jsonb,
     p_is_active boolean, p_free integer, p_premium integer
 )
-RETURNS SETOF widgets
+RETURNS TABLE (
+    id uuid, user_id uuid, name text, type text, theme text, settings jsonb, is_active boolean, created_at timestamptz
+)
 LANGUAGE plpgsql
 AS $$
+#variable_conflict use_column
 DECLARE
     v_limit integer;
 BEGIN
@@ -345,8 +356,8 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    INSERT INTO widgets (id, user_id, name, type, theme, settings, is_active, created_at)
+    INSERT INTO widgets AS w (id, user_id, name, type, theme, settings, is_active, created_at)
     VALUES (p_id, p_user_id, p_name, p_type, p_theme, p_settings, p_is_active, p_created_at)
-    RETURNING *;
+    RETURNING w.id, w.user_id, w.name, w.type, w.theme, w.settings, w.is_active, w.created_at;
 END
 $$;

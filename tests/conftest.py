@@ -1,6 +1,8 @@
 """A real PostgreSQL, a database a worker, the real application, and people made by real requests."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,16 +30,18 @@ MakeUser = Callable[..., Awaitable[Person]]
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url() -> Iterator[str]:
     """A PostgreSQL server for all workers: FW_TEST_DATABASE_URL, or the embedded one without its fsync."""
     given = os.environ.get("FW_TEST_DATABASE_URL")
     if given:
         yield given
         return
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    with postgres(shared / "pg", "fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300") as url:
+    # Not in pytest's own folder: another run of root's closes that to the user that PostgreSQL runs as.
+    shared = Path(tempfile.gettempdir()) / f"fw-tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    with postgres(shared, "fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300") as url:
         yield url
+    if not (shared / "postgres" / "postmaster.pid").exists():
+        shutil.rmtree(shared, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

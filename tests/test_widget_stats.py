@@ -52,7 +52,7 @@ async def put_feedback(
         digits = f"{(moment - EPOCH) // MILLISECOND:012x}"
         await sql.execute(
             "SELECT inbox_append($1, ARRAY[$2::uuid], ARRAY[$3::timestamptz], ARRAY[$4::uuid], ARRAY[NULL::inet], "
-            "ARRAY['Hi'], ARRAY[$5::text]::jsonb[], NULL, NULL)",
+            "ARRAY['Hi'], ARRAY[$5::text]::json[], NULL, NULL)",
             widget["user_id"],
             f"{digits[:8]}-{digits[8:]}-7000-8000-{uuid4().hex[:12]}",
             moment,

@@ -40,9 +40,10 @@ async def login(request: web.Request) -> web.Response:
     """Open a session for whoever knows the password."""
     name, password = await read_credentials(request)
     address = caller_bucket(request)
-    await request.app[keys.LIMITS].count(login=address, login_account=f"{schemas.fold_email(name)} {address}")
-    database = request.app[keys.DATABASE]
-    known = await database.row("users.credentials", *((None, schemas.fold_email(name)) if "@" in name else (name, None)))
+    limits, database = request.app[keys.LIMITS], request.app[keys.DATABASE]
+    await limits.count(login=address)
+    known = await database.row("users.credentials", *((None, schemas.email_key(name)) if "@" in name else (name, None)))
+    await limits.count(login_account=f"{known['id'] if known else name.casefold()} {address}")
     if not await request.app[keys.PASSWORDS].matches(password, known["hashed_password"] if known else None) or not known:
         log.warning("login failed user_id=%s", known["id"] if known else "unknown")
         raise WrongCredentials

@@ -145,3 +145,5 @@ async def wait_for_changes(request: web.Request, since: int, seconds: float) -> 
                     await moved.wait()
             except TimeoutError:
                 return found
+            # What woke us may be that the session has ended.
+            await request.app[keys.TOKENS].confirm(request[keys.CALLER])

@@ -63,12 +63,14 @@ class Feed:
 
 def reading(user_id: str, since: int, rows: Sequence[Row]) -> Reading:
     position = rows[0]["inbox_cursor"]
+    if not rows[0]["horizon"] <= since <= position:
+        return Reading(user_id, since, position, rows[0]["unread_count"], is_lost=True, rows=(), more=False)
     return Reading(
         user_id,
         since,
         position,
         rows[0]["unread_count"],
-        is_lost=not rows[0]["horizon"] <= since <= position,
+        is_lost=False,
         rows=[row for row in rows[:MOST] if row["id"] is not None],
         more=len(rows) > MOST,
     )

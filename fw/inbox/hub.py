@@ -118,10 +118,13 @@ class Hub:
                 self._work.set()
 
     def doubt(self, user_ids: Iterable[str]) -> None:
-        """Take the hint that sessions of these users have ended: those of their sockets are looked up."""
-        self._doubted.update(user_id for user_id in user_ids if user_id in self._rooms)
-        if self._doubted:
-            self._work.set()
+        """Take the hint that sessions of these users have ended: those of their sockets are looked up, and watchers woken."""
+        for user_id in user_ids:
+            for moved in self._watches.get(user_id, ()):
+                moved.set()
+            if user_id in self._rooms:
+                self._doubted.add(user_id)
+                self._work.set()
 
     def wake_all(self) -> None:
         """Wake everybody, and doubt every session: hints may have been lost."""

@@ -14,6 +14,11 @@ T = TypeVar("T")
 BIGGEST: Final = 2**63 - 1
 """PostgreSQL's largest bigint."""
 
+MOMENT: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)([Zz]|[ +-][0-9]{2}:?[0-9]{2})?)?"
+)
+"""A day or a timestamp (RFC 3339), the offset optional."""
+
 
 class Body(Schema):
     """A request body: what is not known is refused."""
@@ -128,14 +133,15 @@ class Moment(Rule["datetime | date"]):
     """A timestamp (UTC where it names no offset) or a day."""
 
     def read(self, value: Any) -> datetime | date:
-        # In a query string "+" is a space: take back the plus of an offset that was not escaped.
-        text = re.sub(r" (?=[0-9]{2}:?[0-9]{2}$)", "+", value) if isinstance(value, str) and "T" in value else value
-        if isinstance(text, str) and text.isascii():
+        match = MOMENT.fullmatch(value) if isinstance(value, str) else None
+        if match:
+            day, time, offset = match.groups()
             try:
-                if len(text) == 10:
-                    return date.fromisoformat(text)
-                moment = datetime.fromisoformat(text)
-                return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+                if time is None:
+                    return date.fromisoformat(day)
+                # In a query string "+" is a space: take back the plus of an offset that was not escaped.
+                moment = datetime.fromisoformat(f"{day}T{time}{(offset or 'Z').upper().replace(' ', '+')}")
+                return moment.astimezone(UTC)
             except (ValueError, OverflowError):
                 pass
         raise ValidationError("Must be a date (2026-01-31) or a timestamp (2026-01-31T12:00:00Z).")

@@ -8,6 +8,7 @@ from typing import Any, Final
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from fw import ids
+from fw.errors import Invalid
 from fw.schemas.common import BIGGEST, Body, Flag, Id, Moment, Query, QueryFlag, Rule, Text, Whole, storable
 
 MESSAGE: Final = 5000
@@ -97,12 +98,15 @@ class Hello(Body):
 
 
 def span(low: Any, high: Any) -> tuple[str, str]:
-    """Return the ids between which everything lies that was made from `low` to `high`: moments, days, or None (open)."""
+    """Return the ids between which everything lies that was made from `low` to `high`: moments, days, or None (open).
+
+    Raises `Invalid` where that is past the end of all dates.
+    """
     try:
         first = ids.LOWEST if low is None else ids.just_before(start(low))
         last = ids.HIGHEST if high is None else ids.just_before(end(high))
     except OverflowError:
-        raise ValidationError({"to": ["Must be before the year 9999."]}) from None
+        raise Invalid(errors={"to": ["Must be before the end of the year 9999."]}) from None
     return first, last
 
 

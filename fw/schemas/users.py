@@ -40,7 +40,7 @@ class EmailField(Rule[Email]):
             address = validate_email(storable(value), check_deliverability=False).normalized
         except EmailNotValidError as error:
             raise ValidationError(str(error)) from None
-        return Email(address, fold_email(address))
+        return Email(address, address.casefold())
 
 
 class Username(Rule[str]):
@@ -87,15 +87,18 @@ def is_https(text: str) -> bool:
     return bool(parts.hostname) and not parts.username and parts.password is None
 
 
-def fold_email(address: str) -> str:
-    """Make of an e-mail address what is compared: without regard to case, in any script."""
-    return address.casefold()
+def email_key(typed: str) -> str:
+    """Make of an e-mail address what is compared: without regard to case, in any script and spelling of its domain."""
+    try:
+        return validate_email(typed, check_deliverability=False).normalized.casefold()
+    except EmailNotValidError:
+        return typed.casefold()
 
 
 def refuse_own_name(password: str, *names: str, field: str = "password") -> None:
     """Refuse a password that is the account's own username or e-mail address (ASVS 5.0, 6.2.11)."""
     if password.casefold() in {name.casefold() for name in names}:
-        raise ValidationError("Must not be your username or e-mail address.", field)
+        raise ValidationError({field: ["Must not be your username or e-mail address."]})
 
 
 class Register(Body):

@@ -31,9 +31,12 @@ CREATE FUNCTION widget_create(
     p_user_id uuid, p_id uuid, p_created_at timestamptz, p_name text, p_type text, p_theme text, p_settings jsonb,
     p_is_active boolean, p_free integer, p_premium integer
 )
-RETURNS SETOF widgets
+RETURNS TABLE (
+    id uuid, user_id uuid, name text, type text, theme text, settings jsonb, is_active boolean, created_at timestamptz
+)
 LANGUAGE plpgsql
 AS $$
+#variable_conflict use_column
 DECLARE
     v_limit integer;
 BEGIN
@@ -43,8 +46,8 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    INSERT INTO widgets (id, user_id, name, type, theme, settings, is_active, created_at)
+    INSERT INTO widgets AS w (id, user_id, name, type, theme, settings, is_active, created_at)
     VALUES (p_id, p_user_id, p_name, p_type, p_theme, p_settings, p_is_active, p_created_at)
-    RETURNING *;
+    RETURNING w.id, w.user_id, w.name, w.type, w.theme, w.settings, w.is_active, w.created_at;
 END
 $$;

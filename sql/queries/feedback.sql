@@ -33,7 +33,7 @@ WITH boxes AS MATERIALIZED (
         ($7::uuid[])[b.low:b.high],
         ($8::inet[])[b.low:b.high],
         ($9::text[])[b.low:b.high],
-        ($10::text[])[b.low:b.high]::jsonb[],
+        ($10::text[])[b.low:b.high]::json[],
         ($11::text[])[b.low:b.high],
         ($12::bytea[])[b.low:b.high]
     ) AS a

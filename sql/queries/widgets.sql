@@ -92,13 +92,13 @@ GROUP BY d.place;
 
 -- name: ratings
 -- How often each rating was given through a widget, in a span of ids. Numeric: a sender may write any number.
-SELECT (f.metadata -> 'rating')::numeric AS rating, count(*) AS count
+SELECT (f.metadata ->> 'rating')::numeric AS rating, count(*) AS count
 FROM feedback AS f
 WHERE f.user_id = $1
     AND f.widget_id = $2
     AND f.id > $3
     AND f.id < $4
     AND f.deleted_at IS NULL
-    AND jsonb_typeof(f.metadata -> 'rating') = 'number'
+    AND json_typeof(f.metadata -> 'rating') = 'number'
 GROUP BY 1
 ORDER BY 1 DESC;
