@@ -339,6 +339,7 @@ async def test_cuts_off_who_does_not_read_and_harms_nobody_else(user: Person, mo
     await until(has_seen_all)
     assert [found["cursor"] for found in seen] == list(range(1, number + 1))
     reading.cancel()
+    connection.transport.abort()
 
 
 async def keep_reading(ws: ClientWebSocketResponse, seen: list[dict[str, Any]]) -> None:

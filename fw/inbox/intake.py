@@ -60,6 +60,8 @@ class Intake:
         self._most_writers = writers
         self._waiting: deque[Entry] = deque()
         self._writers: set[asyncio.Task[None]] = set()
+        # Not the size of that set: a task stays in it a moment longer than it takes anything in.
+        self._active = 0
         self._is_open = False
 
     async def __aenter__(self) -> Self:
@@ -80,7 +82,8 @@ class Intake:
             raise Unavailable
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append((submission, answer))
-        if len(self._writers) < self._most_writers:
+        if self._active < self._most_writers:
+            self._active += 1
             writer = asyncio.create_task(self._write())
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
@@ -91,6 +94,7 @@ class Intake:
             size = min(self._batch, len(self._waiting))
             entries = [self._waiting.popleft() for _ in range(size)]
             await self._commit([entry for entry in entries if not entry[1].done()])
+        self._active -= 1
 
     async def _commit(self, entries: Sequence[Entry]) -> None:
         """Write a batch; one that fails is written again in parts, so that a bad row fails alone."""
@@ -106,7 +110,8 @@ class Intake:
                 for part in halves(entries):
                     await self._commit(part)
                 return
-            log.exception("a submission could not be written")
+            # Not with its traceback: what the driver says may quote the submission.
+            log.error("a submission could not be written: %s", type(error).__name__)  # noqa: TRY400
             results = [error]
         for (_, answer), result in zip(entries, results, strict=True):
             if answer.done():
