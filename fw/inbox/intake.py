@@ -104,7 +104,8 @@ class Intake:
             results = await self._append([submission for submission, _ in entries])
         except Unavailable as problem:
             results = [problem] * len(entries)
-        except Exception as error:
+        # Whatever is wrong with one row must not become the others' fault.
+        except Exception as error:  # noqa: BLE001
             if len(entries) > 1:
                 log.warning("a batch of %d failed and is written in parts", len(entries))
                 for part in halves(entries):
