@@ -8,10 +8,10 @@ run: $(INSTALLED)  ## start the service, with a PostgreSQL of its own where DATA
 	@exec $(BIN)/fw serve
 
 test: $(INSTALLED)  ## run the whole suite
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 test-quick: $(INSTALLED)  ## run what takes less than a minute
-	$(BIN)/python -m pytest -n 2 -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not slow' $(ARGS)
 
 lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .

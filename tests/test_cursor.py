@@ -12,6 +12,8 @@ from aiohttp.test_utils import TestClient
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, nothing, problem
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 12
 ACTIONS = 25
 

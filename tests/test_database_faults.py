@@ -22,6 +22,8 @@ from tests.conftest import SECRET, MakeClient, MakeDatabase
 from tests.people import PASSWORD, Person, body, make_person, nothing, problem
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 KILL = """
     SELECT count(pg_terminate_backend(pid))

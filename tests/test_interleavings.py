@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from tests.conftest import MakeClient
 from tests.people import Person, body, make_person
 from tests.waiting import until
+
+pytestmark = pytest.mark.slow
 
 STEPS = st.lists(
     st.tuples(

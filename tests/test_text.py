@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
+import pytest
 from aiohttp.test_utils import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from fw.passwords import common_passwords
 from fw.schemas.users import RESERVED, USERNAME
 from tests.conftest import MakeClient
 from tests.people import PASSWORD, Person, body, make_person, problem
+
+pytestmark = pytest.mark.slow
 
 T = TypeVar("T")
 
