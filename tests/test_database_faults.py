@@ -328,7 +328,7 @@ async def test_fails_nobody_whose_statement_waits_while_a_table_is_changed(
 
 async def test_keeps_no_connection_of_requests_that_were_cancelled(user: Person, client: TestClient) -> None:
     random = Random(36)
-    calls = [random.choice([*CALLS.values()]) for _ in range(200)]
+    calls = [random.choice([*CALLS.values()]) for _ in range(1000)]
 
     async def leave_somewhere(call: Call) -> None:
         asked = asyncio.create_task(call(user))
@@ -411,3 +411,26 @@ async def test_asks_no_database_about_a_preflight(make_client: MakeClient, path:
     headers = {"Origin": "https://example.com", "Access-Control-Request-Method": method}
     await nothing(await client.options(path, headers=headers), 200)
     assert pool_of(client).get_size() == 0
+
+
+async def test_renews_its_connections_after_a_failover_to_a_server_that_only_reads(
+    own_user: Person, own_sql: asyncpg.Connection
+) -> None:
+    name = await own_sql.fetchval("SELECT current_database()")
+    await body(await own_user.get("/api/feedback"))
+    # What a failover does: the connections end, and the new ones find a standby.
+    await own_sql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await own_sql.execute(KILL)
+
+    async def only_reads() -> bool:
+        response = await WRITES["submit"](own_user)
+        return response.status == 503 and "Retry-After" in response.headers
+
+    await until(only_reads)
+    # The standby is promoted; its connections of before would go on to only read.
+    await own_sql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+
+    async def writes() -> bool:
+        return (await WRITES["submit"](own_user)).status == 201
+
+    await until(writes, seconds=5)
