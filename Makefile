@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: run test test-quick lint clean
+.PHONY: run test test-quick lint bench clean
 
 run: $(INSTALLED)  ## start the service, with a PostgreSQL of its own where DATABASE_URL is not set
 	@exec $(BIN)/fw serve
@@ -17,6 +17,9 @@ lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(INSTALLED)  ## measure against a bare handler, with wrk
+	$(BIN)/python -m tests.bench $(ARGS)
 
 clean:  ## remove what was installed and built, never data
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

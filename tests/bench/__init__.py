@@ -1,0 +1,1 @@
+"""Benchmarks: ratios between candidates in one run on one machine. `make bench`."""
