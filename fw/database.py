@@ -22,9 +22,6 @@ ACQUIRE_SECONDS: Final = 5.0
 """How long a request waits for a connection; nothing in `Pool.fetch(timeout=)` bounds this wait."""
 STATEMENT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 5.0
-SESSION: Final = {"application_name": "feedbackwave"}
-PLANNED_ONCE: Final = {"plan_cache_mode": "force_generic_plan"}
-"""Every statement is written to be as good for any values: planning it anew takes three times as long as a page of the list."""
 TAKEN: Final[Mapping[str, type[Problem]]] = {"users_email_key": EmailTaken, "users_username_key": UsernameTaken}
 
 BROKEN: Final = (
@@ -59,9 +56,10 @@ class Database:
             init=set_codecs,
             reset=_refuse_open_transaction,
             timeout=ACQUIRE_SECONDS,
-            command_timeout=STATEMENT_SECONDS,
+            # The server gives up first, and stops working at it; this is for a server that has fallen silent.
+            command_timeout=STATEMENT_SECONDS + 1,
             statement_cache_size=0 if self._config.is_pooled else 1024,
-            server_settings=SESSION if self._config.is_pooled else SESSION | PLANNED_ONCE,
+            server_settings=self._session_settings(),
         )
         return self
 
@@ -73,6 +71,15 @@ class Database:
             await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
         except (TimeoutError, *BROKEN):
             pool.terminate()
+
+    def _session_settings(self) -> dict[str, str]:
+        settings = {"application_name": "feedbackwave"}
+        if not self._config.is_pooled:
+            # A pooler refuses settings that it does not know.
+            settings["statement_timeout"] = f"{STATEMENT_SECONDS * 1000:.0f}"
+            # Every statement is written to be as good for any values: to plan it anew takes longer than to read a page.
+            settings["plan_cache_mode"] = "force_generic_plan"
+        return settings
 
     async def rows(self, name: str, *arguments: Any) -> Sequence[Row]:
         """Read all rows. A read that met a broken connection is tried once more."""
@@ -117,8 +124,12 @@ class Database:
                 connection = await pool.acquire()
             try:
                 return await run(connection)
+            except (TimeoutError, asyncio.CancelledError):
+                # Nobody knows what it is still about; asking it, or the server, could take for ever.
+                connection.terminate()
+                raise
             finally:
-                await pool.release(connection)
+                await pool.release(connection, timeout=ACQUIRE_SECONDS)
         except BROKEN as error:
             log.warning("database unavailable: %s %s", name, type(error).__name__)
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):

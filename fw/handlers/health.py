@@ -22,11 +22,8 @@ async def alive(request: web.Request) -> web.Response:
 async def ready(request: web.Request) -> web.Response:
     """Say what this process needs to serve, and which of it is missing."""
     database = request.app[keys.DATABASE]
-    checks = {
-        "database": await database.ping(READY_SECONDS),
-        "migrations": await is_migrated(database),
-        "listener": request.app[keys.LISTENER].is_listening,
-    }
+    answers, migrated = await asyncio.gather(database.ping(READY_SECONDS), is_migrated(database))
+    checks = {"database": answers, "migrations": migrated, "listener": request.app[keys.LISTENER].is_listening}
     failed = [name for name, is_well in checks.items() if not is_well]
     if failed:
         raise Unavailable(f"Not ready: {', '.join(failed)}.", retry_after=5)
