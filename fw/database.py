@@ -9,7 +9,7 @@ from typing import Any, Final, Self, TypeVar
 import asyncpg
 import orjson
 
-from fw import sql
+from fw import statements
 from fw.config import Config
 from fw.errors import EmailTaken, Problem, Unavailable, UsernameTaken
 
@@ -44,7 +44,7 @@ class Database:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._statements = sql.statements()
+        self._statements = statements.statements()
         self._pool: asyncpg.Pool | None = None
 
     async def __aenter__(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import psycopg
 
-from fw import sql
+from fw import statements
 from fw.config import Config, ConfigError
 
 log = logging.getLogger("fw.migrations")
@@ -51,7 +51,7 @@ def status(config: Config) -> dict[str, bool]:
     """Tell of each migration of this release whether it is applied."""
     with connect(config) as connection:
         missing = pending(connection)
-    return {migration_id: migration_id not in missing for migration_id in sql.migration_ids()}
+    return {migration_id: migration_id not in missing for migration_id in statements.migration_ids()}
 
 
 def pending(connection: psycopg.Connection[Any]) -> set[str]:
@@ -59,7 +59,7 @@ def pending(connection: psycopg.Connection[Any]) -> set[str]:
     applied: set[str] = set()
     if connection.execute("SELECT to_regclass('_yoyo_migration')").fetchone() != (None,):
         applied = {row[0] for row in connection.execute("SELECT migration_id FROM _yoyo_migration")}
-    return set(sql.migration_ids()) - applied
+    return set(statements.migration_ids()) - applied
 
 
 @contextmanager
@@ -100,6 +100,6 @@ def _yoyo(config: Config) -> Iterator[tuple[Any, Any]]:
             with get_backend(url) as backend:
                 backend.break_lock()
                 backend.ensure_internal_schema_updated()
-                yield backend, read_migrations(str(sql.MIGRATIONS))
+                yield backend, read_migrations(str(statements.MIGRATIONS))
     except psycopg.Error as error:
         raise ConfigError(f"migration failed: {one_line(error)}") from error

@@ -9,7 +9,7 @@ import asyncpg
 import psycopg
 import pytest
 
-from fw import sql as statements
+from fw import statements
 from fw.config import Config, ConfigError
 from fw.migrations import LOCK, migrate, roll_back, status
 from tests.conftest import MakeDatabase

@@ -9,7 +9,7 @@ from pathlib import Path
 import fw
 from fw import purge
 from fw.schemas import feedback
-from fw.sql import statements
+from fw.statements import statements
 
 LAYERS = (
     "__main__",
@@ -22,7 +22,7 @@ LAYERS = (
     "credentials submissions statistics",
     "inbox counters purge limits tokens passwords payload schemas addresses pages search",
     "database",
-    "sql ids config errors keys",
+    "statements ids config errors keys",
 )
 """From top to bottom. A module imports from its own layer, without circles, and from those below."""
 LAYER_OF: Mapping[str, int] = {part: number for number, layer in enumerate(LAYERS) for part in layer.split()}

@@ -9,7 +9,7 @@ from fw import __version__, keys
 from fw.database import Database
 from fw.errors import Problem, Unavailable
 from fw.payload import reply
-from fw.sql import migration_ids
+from fw.statements import migration_ids
 
 READY_SECONDS: Final = 2.0
 
