@@ -2,6 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 CHECKS := .venv/.checks
+PEERS := .venv/.peers
 # Bytecode is compiled when it is first used: most of it never is.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
@@ -21,7 +22,7 @@ lint: $(CHECKS)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(CHECKS)  ## measure against a bare handler, with wrk
+bench: $(PEERS)  ## measure the service beside others, with wrk
 	$(BIN)/python -m tests.bench $(ARGS)
 
 clean:  ## remove what was installed and built, never data
@@ -35,4 +36,8 @@ $(INSTALLED): setup.cfg pyproject.toml
 
 $(CHECKS): $(INSTALLED)
 	$(PIP) --editable '.[embedded,dev]'
+	@touch $@
+
+$(PEERS): $(INSTALLED)
+	$(PIP) --editable '.[embedded,bench]'
 	@touch $@

@@ -45,15 +45,15 @@ class Account:
         return await until(answer, path, seconds=40) or {}
 
     async def items(self) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-        """Return the whole inbox by id, and its first page."""
-        first = page = await self.get("/api/feedback", limit=100)
+        """Return the whole inbox by id, and its last page."""
+        page = await self.get("/api/feedback", limit=100)
         items = list(page["items"])
         while page["next"]:
             page = await self.get("/api/feedback", limit=100, after=page["next"])
             items += page["items"]
         by_id = {item["id"]: item for item in items}
         assert len(by_id) == len(items)
-        return by_id, first
+        return by_id, page
 
 
 class Sender:
@@ -169,12 +169,15 @@ async def more(senders: Sequence[Sender], wanted: int) -> None:
 
 async def check(account: Account, senders: Sequence[Sender], readers: Sequence[Reader]) -> None:
     """Every acknowledged submission is stored once; every reader has applied exactly the inbox's state."""
-    items, first = await account.items()
 
-    async def all_caught_up() -> bool:
-        return all(reader.cursor == first["cursor"] for reader in readers)
+    async def caught_up() -> tuple[dict[str, dict[str, Any]], dict[str, Any]] | None:
+        # What was in flight when the senders went may still come in.
+        items, page = await account.items()
+        return (items, page) if all(reader.cursor == page["cursor"] for reader in readers) else None
 
-    await until(all_caught_up, f"readers at {[reader.cursor for reader in readers]} to reach {first['cursor']}", seconds=45)
+    found = await until(caught_up, "all readers to be where the inbox is", seconds=45)
+    assert found
+    items, first = found
     messages = [item["message"] for item in items.values()]
     for sender in senders:
         assert sender.faults == []

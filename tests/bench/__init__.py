@@ -1,1 +1,1 @@
-"""Benchmarks: ratios between candidates in one run on one machine. `make bench`."""
+"""Benchmarks: how the service does beside others that do the same, in one run on one machine. `make bench`."""

@@ -1,153 +1,108 @@
-"""Submissions and lists a second, by wrk, as ratios to a bare aiohttp handler that returns the same bytes.
-
-The candidates take turns in short rounds, and the median of the ratios counts: the machine's speed drifts, their ratio less.
-"""
+"""Run the benchmarks: `make bench`, or `make bench ARGS='--only a,b --seconds 1'`."""
 
 import argparse
 import asyncio
 import json
-import re
-import shutil
-import socket
-import statistics
+import os
+import platform
+import signal
 import sys
 import tempfile
-from contextlib import AsyncExitStack
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final
 
-import aiohttp
+import uvloop
 
-from tests.people import PASSWORD
-from tests.processes import fw
-from tests.waiting import until
+from fw.config import ConfigError
+from tests.bench import plot
+from tests.bench.bench import Bench
+from tests.bench.cluster import Cluster, run_cluster
+from tests.bench.load import Missing, find_wrk
+from tests.bench.report import Section
+from tests.bench.sections import growth, lists, live, logins, submissions
 
-BODY = {
-    "message": "The search is quick, but I would like to see dates in my own time zone.",
-    "metadata": {"page": "/inbox"},
+SECTIONS: Final[Mapping[str, Callable[[Bench], Awaitable[Section]]]] = {
+    "a": submissions.run,
+    "b": lists.run,
+    "c": live.run,
+    "d": logins.run,
+    "e": growth.run,
 }
-ITEMS = 10_000
-WARM_UP_SECONDS = 2
+PACKAGES: Final = ("aiohttp", "asyncpg", "uvloop", "fastapi", "uvicorn", "sqlalchemy", "psycopg2-binary")
 
 
-class Load(NamedTuple):
-    """What wrk measured: answers a second, and the 99th percentile of their time in milliseconds."""
-
-    rate: float
-    p99: float
-
-
-async def wrk(url: str, connections: int, seconds: int, script: Path) -> Load:
-    """Load a URL with as many connections. Raises `RuntimeError` where an answer is not a success."""
-    command = ["wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    output = (await process.communicate())[0].decode()
-    if process.returncode or "Non-2xx" in output or "Socket errors" in output:
-        raise RuntimeError(output)
-    rate = re.search(r"Requests/sec:\s+([0-9.]+)", output)
-    p99 = re.search(r"99%\s+([0-9.]+)(us|ms|s)", output)
-    assert rate, output
-    assert p99, output
-    return Load(float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[p99[2]])
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the service beside others.")
+    found.add_argument("--only", type=sections, default=list(SECTIONS), metavar="a,b,...", help="the sections to run (all)")
+    found.add_argument("--seconds", type=seconds, default=2, help="how long each load lasts (2)")
+    found.add_argument("--json", type=Path, metavar="FILE", help="write what was found as JSON")
+    found.add_argument("--plot", type=Path, metavar="FILE", help="draw section a as SVG")
+    return found
 
 
-def write_script(path: Path, *, method: str, token: str = "") -> Path:
-    lines = [f'wrk.method = "{method}"', 'wrk.headers["Content-Type"] = "application/json"']
-    if method == "POST":
-        lines.append(f"wrk.body = [[{json.dumps(BODY)}]]")
-    if token:
-        lines.append(f'wrk.headers["Authorization"] = "Bearer {token}"')
-    path.write_text("\n".join(lines))
-    return path
+def sections(text: str) -> list[str]:
+    found = text.split(",")
+    if not set(found) <= SECTIONS.keys():
+        raise argparse.ArgumentTypeError(f"must be some of {','.join(SECTIONS)}")
+    return sorted(set(found))
 
 
-async def fill(http: aiohttp.ClientSession, url: str) -> None:
-    """Submit what the list is read from."""
-
-    async def submit_some() -> None:
-        for _ in range(ITEMS // 50):
-            async with http.post(f"{url}/api/feedback/bench", json=BODY) as response:
-                assert response.status == 201, await response.text()
-
-    await asyncio.gather(*(submit_some() for _ in range(50)))
+def seconds(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 60:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 60")
+    return int(text)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+def machine(cluster: Cluster) -> dict[str, Any]:
+    """Say what the figures depend on."""
+    return {
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "postgresql": cluster.version(),
+        **{name: version(name) for name in PACKAGES},
+    }
 
 
-async def start_bare(stack: AsyncExitStack, folder: Path, http: aiohttp.ClientSession, created: str, page: bytes) -> str:
-    """Start the bare handlers, to answer with these bytes."""
-    port = free_port()
-    (folder / "page.json").write_bytes(page)
-    arguments = ["-m", "tests.bench.peers.bare", str(port), created, str(folder / "page.json")]
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
-
-    async def stop() -> None:
-        process.terminate()
-        await process.wait()
-
-    stack.push_async_callback(stop)
-    url = f"http://127.0.0.1:{port}"
-
-    async def answers() -> bool:
-        try:
-            async with http.get(f"{url}/api/feedback") as response:
-                return response.status == 200
-        except aiohttp.ClientError:
-            return False
-
-    await until(answers, "the bare handlers")
-    return url
+async def measure(cluster: Cluster, folder: Path, options: argparse.Namespace) -> dict[str, Section]:
+    bench = Bench(cluster, folder, options.seconds)
+    found: dict[str, Section] = {}
+    for key in options.only:
+        begin = time.monotonic()
+        found[key] = await SECTIONS[key](bench)
+        print(f"{found[key].text()}\n({time.monotonic() - begin:.0f} s)\n", flush=True)
+    return found
 
 
-async def compare(urls: dict[str, str], path: str, script: Path, options: argparse.Namespace) -> None:
-    """Load the candidates in turn, and print what each did and the ratio to the bare one."""
-    for connections in options.connections:
-        loads: dict[str, list[Load]] = {name: [] for name in urls}
-        for url in urls.values():
-            await wrk(url + path, connections, WARM_UP_SECONDS, script)
-        for _ in range(options.rounds):
-            for name, url in urls.items():
-                loads[name].append(await wrk(url + path, connections, options.seconds, script))
-        for name, found in loads.items():
-            rate, p99 = statistics.median(load.rate for load in found), statistics.median(load.p99 for load in found)
-            ratio = statistics.median(a.rate / b.rate for a, b in zip(found, loads["bare"], strict=True))
-            print(f"{connections:>12} {name:<6} {rate:>10,.0f}/s  p99 {p99:>8.2f} ms  {ratio:5.2f} of bare", flush=True)
-
-
-async def main(options: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        # The user that PostgreSQL runs as, where this is root, has to come through.
-        folder.chmod(0o711)
-        async with AsyncExitStack() as stack:
-            http = await stack.enter_async_context(aiohttp.ClientSession())
-            settings = {"FW_RATE_LIMITS": "off", "FW_LOG_LEVEL": "WARNING"}
-            server = await stack.enter_async_context(fw("serve", folder=folder, **settings))
-            ours = await server.url()
-            asked = {"email": "bench@example.com", "username": "bench", "password": PASSWORD}
-            async with http.post(f"{ours}/api/auth/register", json=asked) as response:
-                token = (await response.json())["access_token"]
-            await fill(http, ours)
-            async with http.post(f"{ours}/api/feedback/bench", json=BODY) as response:
-                created = await response.text()
-            async with http.get(f"{ours}/api/feedback", headers={"Authorization": f"Bearer {token}"}) as response:
-                page = await response.read()
-            urls = {"bare": await start_bare(stack, folder, http, created, page), "fw": ours}
-            print(f"GET /api/feedback, 20 of {ITEMS:,} items; connections:")
-            await compare(urls, "/api/feedback", write_script(folder / "get.lua", method="GET", token=token), options)
-            print("POST /api/feedback/{username}; connections:")
-            await compare(urls, "/api/feedback/bench", write_script(folder / "post.lua", method="POST"), options)
-            await server.stop()
+def main() -> int:
+    options = parser().parse_args()
+    if options.plot and "a" not in options.only:
+        parser().error("--plot needs section a")
+    # Whoever ends this ends what it has started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        find_wrk()
+        with tempfile.TemporaryDirectory(prefix="fw-bench-") as name, run_cluster(Path(name)) as cluster:
+            about = machine(cluster)
+            print(", ".join(f"{what} {value}" for what, value in about.items()) + "\n", flush=True)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                found = runner.run(measure(cluster, Path(name), options))
+    except (ConfigError, Missing, RuntimeError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 1
+    if options.json:
+        data = {"machine": about, "seconds": options.seconds, "sections": {key: part.data() for key, part in found.items()}}
+        options.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    if options.plot:
+        options.plot.write_text(plot.draw(found["a"]), encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=5, help="how long each load lasts (5)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each candidate has its turn (3)")
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 64, 256])
-    if shutil.which("wrk") is None:
-        sys.exit("bench: wrk is not installed (Debian: apt-get install wrk)")
-    asyncio.run(main(parser.parse_args()))
+    sys.exit(main())
