@@ -45,15 +45,15 @@ class Account:
         return await until(answer, path, seconds=40) or {}
 
     async def items(self) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-        """Return the whole inbox by id, and its last page."""
-        page = await self.get("/api/feedback", limit=100)
+        """Return the whole inbox by id, and its first page, of one moment: nothing came in between the pages."""
+        first = page = await self.get("/api/feedback", limit=100)
         items = list(page["items"])
         while page["next"]:
             page = await self.get("/api/feedback", limit=100, after=page["next"])
             items += page["items"]
         by_id = {item["id"]: item for item in items}
         assert len(by_id) == len(items)
-        return by_id, page
+        return (by_id, first) if page["cursor"] == first["cursor"] else await self.items()
 
 
 class Sender:

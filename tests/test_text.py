@@ -78,19 +78,22 @@ BODIES = {
 
 
 async def for_any(strategy: st.SearchStrategy[T], check: Callable[[T], Awaitable[None]], *, examples: int = 40) -> None:
-    """Check that something holds for any example: Hypothesis in a thread, what it checks on this loop."""
-    loop = asyncio.get_running_loop()
+    """Check that something holds for any example: Hypothesis makes them all, and then they are checked on this loop."""
+    made: list[T] = []
 
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(strategy)
-    def holds(example: T) -> None:
-        asyncio.run_coroutine_threadsafe(within_time(example), loop).result()
+    def make(example: T) -> None:
+        made.append(example)
 
-    async def within_time(example: T) -> None:
-        async with asyncio.timeout(30):
-            await check(example)
-
-    await asyncio.to_thread(holds)
+    make()
+    for example in made:
+        try:
+            async with asyncio.timeout(30):
+                await check(example)
+        except BaseException as error:
+            error.add_note(f"for the example {example!r}")
+            raise
 
 
 def arriving(text: str) -> str:
