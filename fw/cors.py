@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import aiohttp_cors
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from fw.config import Config
 from fw.middleware import EXPOSED
@@ -25,3 +25,11 @@ def set_up(app: web.Application, routes: Mapping[web.ResourceRoute, Origins], co
         cors.add(resource, {})
     for route, origins in routes.items():
         cors.add(route, options(origins, config))
+    # It looks up the route's rules before it looks whether there is an origin to apply them to: most requests have none.
+    add_cors_headers = app.on_response_prepare.pop()
+
+    async def answer_origin(request: web.Request, response: web.StreamResponse) -> None:
+        if hdrs.ORIGIN in request.headers:
+            await add_cors_headers(request, response)
+
+    app.on_response_prepare.append(answer_origin)

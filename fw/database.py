@@ -145,8 +145,9 @@ class Database:
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:
-    """Have ids as text, and JSON as text that goes into a reply as it is."""
-    await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")
+    """Have ids and addresses as text, and JSON as text that goes into a reply as it is."""
+    for name in ("uuid", "inet"):
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=str, format="text")
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=orjson.Fragment, format="text")
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import hdrs, web
+from multidict import istr
 
 from fw import keys
 from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem, Unauthorized
@@ -20,23 +21,31 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 EXPOSED: Final = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
 """What a page on another site may read of a response's headers."""
+X_REQUEST_ID: Final = istr("X-Request-ID")
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
-def request_id(request: web.BaseRequest) -> str:
-    """Return the caller's own id for this request, if it sent a sane one, else ours."""
-    known = request.get(keys.REQUEST_ID)
-    if known is None:
-        sent = request.headers.get("X-Request-ID", "")
-        known = request[keys.REQUEST_ID] = sent if SANE_ID.fullmatch(sent) else new_id()
+def identify(request: web.BaseRequest) -> str:
+    """Give a request its id: the caller's own, if it sent a sane one, else ours."""
+    sent = request.headers.get(X_REQUEST_ID)
+    known = sent if sent is not None and SANE_ID.fullmatch(sent) else new_id()
+    request[keys.REQUEST_ID] = known
     return known
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """Return the id of a request, which one that has come through no middleware does not have yet."""
+    try:
+        return request[keys.REQUEST_ID]
+    except KeyError:
+        return identify(request)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put on every response what every response carries, and on those of no route the CORS headers of the API."""
     if response.status >= 400 and response.content_type == "text/plain" and isinstance(response, web.Response):
         word_as_problem(response, request_id(request))
-    response.headers["X-Request-ID"] = request_id(request)
+    response.headers[X_REQUEST_ID] = request_id(request)
     response.headers[hdrs.VARY] = hdrs.ORIGIN
     origin = request.headers.get(hdrs.ORIGIN)
     if origin and request.match_info.route.resource is None:
@@ -57,6 +66,7 @@ def word_as_problem(response: web.Response, known_id: str) -> None:
 @web.middleware
 async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem. The outermost middleware: the router's own errors come through here too."""
+    identify(request)
     try:
         return await handler(request)
     except Problem as problem:

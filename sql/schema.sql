@@ -140,6 +140,8 @@ AS $$
 DECLARE
     v_count integer := cardinality(p_ids);
     v_earlier uuid[];
+    -- The places of the rows that are new, among themselves; null where all are.
+    v_places integer[];
     v_hash bytea;
     v_id uuid;
     v_cursor bigint;
@@ -151,19 +153,25 @@ BEGIN
             RETURN;
         END IF;
         v_earlier := array_fill(NULL::uuid, ARRAY[v_count]);
+        v_places := array_fill(NULL::integer, ARRAY[v_count]);
+        v_count := 0;
         FOR n IN 1 .. cardinality(p_ids) LOOP
-            CONTINUE WHEN p_keys[n] IS NULL;
-            INSERT INTO idempotency AS k (user_id, key, body_hash, feedback_id)
-            VALUES (p_user_id, p_keys[n], p_hashes[n], p_ids[n])
-            ON CONFLICT (user_id, key) DO UPDATE
-            SET body_hash = excluded.body_hash, feedback_id = excluded.feedback_id, created_at = now()
-            WHERE k.created_at < now() - interval '24 hours';
-            CONTINUE WHEN FOUND;
-            SELECT k.body_hash, k.feedback_id INTO STRICT v_hash, v_id
-            FROM idempotency AS k WHERE k.user_id = p_user_id AND k.key = p_keys[n];
-            v_earlier[n] := CASE WHEN v_hash = p_hashes[n] THEN v_id
-                ELSE '00000000-0000-0000-0000-000000000000'::uuid END;
-            v_count := v_count - 1;
+            IF p_keys[n] IS NOT NULL THEN
+                INSERT INTO idempotency AS k (user_id, key, body_hash, feedback_id)
+                VALUES (p_user_id, p_keys[n], p_hashes[n], p_ids[n])
+                ON CONFLICT (user_id, key) DO UPDATE
+                SET body_hash = excluded.body_hash, feedback_id = excluded.feedback_id, created_at = now()
+                WHERE k.created_at < now() - interval '24 hours';
+                IF NOT FOUND THEN
+                    SELECT k.body_hash, k.feedback_id INTO STRICT v_hash, v_id
+                    FROM idempotency AS k WHERE k.user_id = p_user_id AND k.key = p_keys[n];
+                    v_earlier[n] := CASE WHEN v_hash = p_hashes[n] THEN v_id
+                        ELSE '00000000-0000-0000-0000-000000000000'::uuid END;
+                    CONTINUE;
+                END IF;
+            END IF;
+            v_count := v_count + 1;
+            v_places[n] := v_count;
         END LOOP;
     END IF;
 
@@ -176,14 +184,17 @@ BEGIN
     END IF;
 
     INSERT INTO feedback (user_id, id, cursor, created_cursor, created_at, widget_id, ip_address, message, metadata)
-    SELECT p_user_id, r.id, r.cursor, r.cursor, r.created_at, r.widget_id, r.address, r.message, r.metadata
+    SELECT p_user_id, r.id, v_cursor - v_count + r.place, v_cursor - v_count + r.place,
+        r.created_at, r.widget_id, r.address, r.message, r.metadata
     FROM (
-        SELECT u.*, v_cursor - v_count + row_number() OVER (ORDER BY u.n) AS cursor
+        SELECT u.*, CASE WHEN v_places IS NULL THEN u.n ELSE v_places[u.n] END AS place
         FROM unnest(p_ids, p_created_at, p_widget_ids, p_addresses, p_messages, p_metadata)
             WITH ORDINALITY AS u (id, created_at, widget_id, address, message, metadata, n)
-        WHERE v_earlier IS NULL OR v_earlier[u.n] IS NULL
-    ) AS r;
-    RETURN QUERY SELECT v_cursor, v_earlier;
+    ) AS r
+    WHERE r.place IS NOT NULL;
+    new_cursor := v_cursor;
+    earlier_ids := v_earlier;
+    RETURN NEXT;
 END
 $$;
 

@@ -129,9 +129,10 @@ class Intake:
         for _, group in groupby(enumerate(rows, 1), key=lambda numbered: numbered[1].inbox):
             members = list(group)
             boxes.append((members[0][1].user_id, members[0][1].username, members[0][0], members[-1][0]))
+        is_one = len(boxes) == 1
         found = await self._database.changes(
-            "feedback.append",
-            *(list(column) for column in zip(*boxes, strict=True)),
+            "feedback.append_to_one" if is_one else "feedback.append",
+            *(boxes[0][:2] if is_one else map(list, zip(*boxes, strict=True))),
             [row.id for row in rows],
             [row.created_at for row in rows],
             [row.widget_id for row in rows],
@@ -141,15 +142,15 @@ class Intake:
             *keys_of(rows),
             self._bus.in_transaction,
         )
-        results: list[str | Exception] = [NotFound() for _ in submissions]
+        results: list[str | Exception | None] = [None] * len(submissions)
         for row in found:
             _, _, low, high = boxes[row["place"] - 1]
             earlier = row["earlier_ids"]
             for n in range(low - 1, high):
                 results[order[n]] = outcome(rows[n], earlier[n - low + 1] if earlier else None)
-        if not self._bus.in_transaction and found:
+        if found and not self._bus.in_transaction:
             await self._bus.publish(INBOXES, {row["user_id"] for row in found})
-        return results
+        return [result or NotFound() for result in results]
 
 
 def keys_of(rows: Sequence[Submission]) -> tuple[list[str | None] | None, list[bytes | None] | None]:

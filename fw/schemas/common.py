@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final, TypeVar
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing
 
 from fw.ids import is_id
 
@@ -47,6 +47,12 @@ class Rule(fields.Field[T]):
     """A field that is one function: `read` returns the value that is meant, or raises `ValidationError`."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> T:
+        return self.read(value)
+
+    def deserialize(self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
+        """Read at once what is there; marshmallow's longer way is for what is not, and for validators of a field's own."""
+        if value is None or value is missing or self.validators:
+            return super().deserialize(value, attr, data, **kwargs)
         return self.read(value)
 
     def read(self, value: Any) -> T:

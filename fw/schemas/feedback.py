@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import orjson
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from fw import ids
@@ -48,7 +49,11 @@ def inspect(value: Any, level: int) -> None:
 
 def dump(metadata: Mapping[str, Any]) -> str:
     """Write metadata as JSON, every character and every digit of it."""
-    return ENCODER.encode(metadata)
+    try:
+        return orjson.dumps(metadata).decode()
+    except TypeError:
+        # What does not fit 64 bits; the standard library is slower, and knows no bound.
+        return ENCODER.encode(metadata)
 
 
 class Submit(Body):

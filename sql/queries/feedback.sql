@@ -24,7 +24,7 @@ WITH boxes AS MATERIALIZED (
     WHERE b.user_id IS NOT NULL OR u.id IS NOT NULL
     ORDER BY 2
 ), appended AS MATERIALIZED (
-    SELECT b.place, b.user_id, a.new_cursor, a.earlier_ids
+    SELECT b.place, b.user_id, a.earlier_ids
     FROM boxes AS b
     CROSS JOIN LATERAL inbox_append(
         b.user_id,
@@ -44,9 +44,23 @@ WITH boxes AS MATERIALIZED (
     WHERE $13::boolean
     GROUP BY n.part
 )
-SELECT a.place, a.user_id, a.new_cursor, a.earlier_ids
+SELECT a.place, a.user_id, a.earlier_ids
 FROM appended AS a
 WHERE (SELECT count(*) FROM hints) >= 0;
+
+-- name: append_to_one
+-- Writes a batch that is all for one inbox, as most are: the same, with nothing to cut up.
+WITH appended AS MATERIALIZED (
+    SELECT u.id AS user_id, a.earlier_ids
+    FROM (
+        SELECT coalesce($1::uuid, (SELECT n.id FROM users AS n WHERE lower(n.username COLLATE "C") = $2::text)) AS id
+    ) AS u
+    CROSS JOIN LATERAL inbox_append(
+        u.id, $3::uuid[], $4::timestamptz[], $5::uuid[], $6::inet[], $7::text[], $8::text[]::json[], $9::text[], $10::bytea[]
+    ) AS a
+)
+SELECT 1 AS place, a.user_id, a.earlier_ids, CASE WHEN $11::boolean THEN pg_notify('fw_inbox', a.user_id::text) END AS hint
+FROM appended AS a;
 
 -- name: newest
 -- A page of the inbox, newest first, with the inbox's own state, all of one snapshot. The ids lie between $2 and $3.
