@@ -46,6 +46,8 @@ class Database:
         self._config = config
         self._statements = statements.statements()
         self._pool: asyncpg.Pool | None = None
+        # The pool's own queue lets who comes just then overtake who has waited longest, again and again; this one does not.
+        self._turns = asyncio.Semaphore(config.db_pool)
 
     async def __aenter__(self) -> Self:
         # No connection is made before it is needed: the process starts, and is alive, without a database too.
@@ -121,7 +123,12 @@ class Database:
         try:
             # Not acquire(timeout=): in Python 3.11 that makes a task of every wait, a tenth of a request's time.
             async with asyncio.timeout(ACQUIRE_SECONDS):
-                connection = await pool.acquire()
+                await self._turns.acquire()
+                try:
+                    connection = await pool.acquire()
+                except BaseException:
+                    self._turns.release()
+                    raise
             try:
                 return await run(connection)
             except (TimeoutError, asyncio.CancelledError):
@@ -129,7 +136,10 @@ class Database:
                 connection.terminate()
                 raise
             finally:
-                await pool.release(connection, timeout=ACQUIRE_SECONDS)
+                try:
+                    await pool.release(connection, timeout=ACQUIRE_SECONDS)
+                finally:
+                    self._turns.release()
         except BROKEN as error:
             log.warning("database unavailable: %s %s", name, type(error).__name__)
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
