@@ -1,6 +1,5 @@
 """The live channel: an inbox over a WebSocket, from the reader's own cursor."""
 
-import asyncio
 from typing import Final
 
 from aiohttp import WSMsgType, hdrs, web
@@ -113,29 +112,26 @@ async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Call
     if transport is None:
         return
     socket = Socket(ws, transport, caller.user_id, caller.session_id)
-    with hub.join(socket):
+    hub.join(socket)
+    try:
         # The session may have ended between its check and now.
         hub.doubt([caller.user_id])
-        expiry = asyncio.get_running_loop().call_later(max(0.0, caller.seconds_left), socket.close, Close.UNAUTHORIZED)
-        try:
-            await socket.run(tell(request, ws, socket, since))
-        except ConnectionError:
-            transport.abort()
-        finally:
-            expiry.cancel()
+        await socket.run(tell(request, socket, since), caller.seconds_left)
+    except ConnectionError:
+        transport.abort()
+    finally:
+        hub.leave(socket)
 
 
-async def tell(request: web.Request, ws: web.WebSocketResponse, socket: Socket, since: int | None) -> Close | None:
-    """Tell the reader everything until it leaves; return why it has to, where it has to."""
+async def tell(request: web.Request, socket: Socket, since: int | None) -> Close | None:
+    """Tell the reader what it has missed; return why it has to leave, where it has to."""
     try:
         await catch_up(request, socket, since)
     except Unauthorized:
         return Close.UNAUTHORIZED
     except Unavailable:
         return Close.RESTART
-    # There is nothing that a reader may say: what comes is its end, or not allowed.
-    message = await ws.receive()
-    return Close.FORBIDDEN_MESSAGE if message.type in (WSMsgType.TEXT, WSMsgType.BINARY) else None
+    return None
 
 
 async def catch_up(request: web.Request, socket: Socket, since: int | None) -> None:

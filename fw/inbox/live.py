@@ -33,7 +33,7 @@ class Close(IntEnum):
 class Socket:
     """A reader of an inbox. It is written to without waiting; its transport's buffer is its queue, and bounded."""
 
-    __slots__ = ("_reason", "_scope", "_transport", "_ws", "cursor", "session_id", "user_id")
+    __slots__ = ("_reason", "_scope", "_transport", "_ws", "cursor", "is_live", "session_id", "user_id")
 
     def __init__(self, ws: web.WebSocketResponse, transport: Any, user_id: str, session_id: str) -> None:
         self._ws = ws
@@ -43,15 +43,21 @@ class Socket:
         self.user_id = user_id
         self.session_id = session_id
         self.cursor = 0
+        self.is_live = False
 
-    async def run(self, conversation: Awaitable[Close | None]) -> None:
-        """Run a conversation until it ends or `close` is called, then tell the reader why, and wait until it is gone."""
+    async def run(self, catch_up: Awaitable[Close | None], seconds: float) -> None:
+        """Have the reader catch up and stay until it leaves, `close` is called or the session is over, in so many seconds;
+        then tell it why, and wait until it is gone. Catching up returns why that cannot be, where it cannot."""
+        self._scope = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(None) as self._scope:
-                reason = await conversation
+            async with self._scope:
+                reason = await catch_up
+                # There is nothing that a reader may say: what comes is its end, or not allowed.
+                if not reason and (await self._ws.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    reason = Close.FORBIDDEN_MESSAGE
         except TimeoutError:
-            # Either `close` has ended it, or the reader did not take what it was sent.
-            reason = self._reason or Close.TOO_SLOW
+            # `close` has ended it, or the session's time, or the reader did not take what it was sent.
+            reason = self._reason or (Close.UNAUTHORIZED if self._scope.expired() else Close.TOO_SLOW)
         self._scope = None
         if reason:
             self._reason = reason
