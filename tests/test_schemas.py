@@ -1,0 +1,58 @@
+"""The short way through a schema comes to the same as marshmallow's own."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import Schema, ValidationError
+
+from fw.schemas import feedback, users, widgets
+from fw.schemas.common import Input, Query
+
+SCHEMAS = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": value
+    for module in (feedback, users, widgets)
+    for name, value in vars(module).items()
+    if isinstance(value, Input)
+}
+ID = "01980c2e-7a00-7000-8000-000000000000"
+TEXTS = st.one_of(
+    st.text(max_size=3),
+    st.sampled_from((ID, "true", "newest", "oldest", "2026-01-31", "view", "nps", "light", "10", "Europe/Berlin", "password")),
+    st.sampled_from(("you@example.com", "somebody", "a long one of yours", "https://example.com/me.png")),
+)
+VALUES = st.one_of(
+    TEXTS,
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 12),
+    st.floats(),
+    st.lists(st.sampled_from((ID, "", 5)), max_size=2),
+    st.dictionaries(st.sampled_from(("rating", "color", "title")), st.sampled_from((5, "x", None, "#123456")), max_size=2),
+)
+
+
+def outcome(schema: Schema, load: Any, values: dict[str, Any]) -> Any:
+    try:
+        return load(schema, values)
+    except ValidationError as error:
+        return error.messages
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+@given(data=st.data())
+def test_loads_as_marshmallow_does(name: str, data: st.DataObject) -> None:
+    schema = SCHEMAS[name]
+    keys = [field.data_key or name for name, field in schema.load_fields.items()]
+    values = data.draw(
+        st.dictionaries(
+            st.sampled_from([*keys, "unknown"]), TEXTS if isinstance(schema, Query) else VALUES, max_size=len(keys) + 1
+        )
+    )
+    short, long = outcome(schema, type(schema).load, values), outcome(schema, Schema.load, values)
+    assert repr(short) == repr(long)
+
+
+def test_knows_the_schemas_of_every_body_and_query() -> None:
+    assert len(SCHEMAS) >= 15
