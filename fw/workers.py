@@ -12,7 +12,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from fw.config import Config
-from fw.server import BACKLOG, Runner, make_runner
+from fw.server import BACKLOG, Runner, make_runner, spare_the_collector
 
 STOP_SECONDS: Final = 12
 """What a worker has to finish what is in flight; platforms kill after 30 s, some after 15."""
@@ -56,6 +56,7 @@ class Service(BaseApplication):  # type: ignore[misc]
         config = self._config
 
         async def make() -> Runner:
+            spare_the_collector()
             return make_runner(config)
 
         return make
