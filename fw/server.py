@@ -78,7 +78,7 @@ def spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(2000, 10, 10)
 
 
 def bind(host: str, port: int) -> socket.socket:
