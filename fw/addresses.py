@@ -40,6 +40,7 @@ def parse(text: str) -> Address | None:
     return address
 
 
+@lru_cache(REMEMBERED)
 def bucket(address: Address | None) -> str:
     """Name what limits are counted by: an IPv4 address, or an IPv6 /64, the least that one customer is given."""
     if isinstance(address, IPv6Address):

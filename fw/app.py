@@ -33,7 +33,7 @@ def create_app(config: Config) -> web.Application:
     hub = app[keys.HUB] = Hub(database, feed)
     app[keys.TOKENS] = Tokens(config, database)
     app[keys.PASSWORDS] = Passwords(config)
-    app[keys.LIMITS] = Limits(config, database)
+    limits = app[keys.LIMITS] = Limits(config, database)
     bus = app[keys.BUS] = make_bus(config)
     app[keys.LISTENER] = Listener(bus, hub)
     app[keys.INTAKE] = Intake(database, bus)
@@ -41,6 +41,7 @@ def create_app(config: Config) -> web.Application:
     parts = (
         database,
         app[keys.PASSWORDS],
+        limits,
         bus,
         hub,
         app[keys.LISTENER],

@@ -18,7 +18,13 @@ Rate = tuple[int, int]
 SECRET_BYTES: Final = 32
 """Least length of a signing secret: the size of HS256's hash (RFC 7518, 3.2)."""
 UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-RATES: Final[Mapping[str, Rate]] = {"login": (10, 60), "login-account": (5, 60), "registration": (10, 3600)}
+RATES: Final[Mapping[str, Rate]] = {
+    "submission": (60, 60),
+    "submission-inbox": (10, 60),
+    "login": (10, 60),
+    "login-account": (5, 60),
+    "registration": (10, 3600),
+}
 
 ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 

@@ -3,17 +3,36 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from fw import keys
-from fw.addresses import client_address, kept
+from fw.addresses import bucket, client_address, kept
 from fw.errors import Invalid
 from fw.ids import created_at
 from fw.inbox.intake import Submission
 from fw.payload import reply
 from fw.schemas.feedback import dump
+
+SUBMISSION: Final = "submission"
+TO_INBOX: Final = "submission-inbox"
+
+
+async def admit(request: web.Request, inbox: str | None) -> None:
+    """Count a submission against its sender's limits before anything is done for it: refusing takes no connection.
+
+    `inbox` is named by its owner's folded username; where that is not known yet, `admit_to` follows. Raises `TooManyRequests`.
+    """
+    address = bucket(client_address(request, request.app[keys.CONFIG].trusted_proxies))
+    subjects = {SUBMISSION: address} if inbox is None else {SUBMISSION: address, TO_INBOX: f"{inbox} {address}"}
+    request[keys.STANDING] = await request.app[keys.LIMITS].take(subjects)
+
+
+async def admit_to(request: web.Request, inbox: str) -> None:
+    """Count a submission against the limit of an inbox that has only now been found. Raises `TooManyRequests`."""
+    address = bucket(client_address(request, request.app[keys.CONFIG].trusted_proxies))
+    request[keys.STANDING] = await request.app[keys.LIMITS].take({TO_INBOX: f"{inbox} {address}"})
 
 
 async def store(request: web.Request, values: Mapping[str, Any], **inbox: str) -> web.Response:
@@ -33,7 +52,7 @@ async def store(request: web.Request, values: Mapping[str, Any], **inbox: str) -
             **inbox,
         )
     )
-    return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201)
+    return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201, headers=request[keys.STANDING])
 
 
 def idempotency_key(request: web.Request) -> str | None:

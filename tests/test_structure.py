@@ -20,7 +20,7 @@ LAYERS = (
     "routes",
     "handlers",
     "credentials submissions statistics",
-    "inbox counters purge limits tokens passwords payload schemas addresses pages search",
+    "inbox counters purge limits windows tokens passwords payload schemas addresses pages search",
     "database",
     "statements ids config errors keys",
 )

@@ -16,7 +16,7 @@ from fw.inbox.feed import Reading, item
 from fw.payload import not_modified, read_object, read_query, reply
 from fw.schemas import feedback as schemas
 from fw.schemas.users import USERNAME
-from fw.submissions import store
+from fw.submissions import admit, store
 
 MARK_AT_ONCE: Final = 2000
 """Items that one statement marks: some 50 ms, for which the inbox takes nothing else in."""
@@ -24,11 +24,13 @@ MARK_AT_ONCE: Final = 2000
 
 async def submit(request: web.Request) -> web.Response:
     """Take feedback for a user, from anyone."""
+    username = request.match_info["ref"].lower()
+    is_name = USERNAME.fullmatch(username) is not None
+    await admit(request, username if is_name else "")
     values = await read_object(request, schemas.SUBMIT)
-    username = request.match_info["ref"]
-    if not USERNAME.fullmatch(username):
+    if not is_name:
         raise NotFound
-    return await store(request, values, username=username.lower())
+    return await store(request, values, username=username)
 
 
 async def list_inbox(request: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from fw.payload import invalid, not_modified, parse_object, read_object, read_qu
 from fw.schemas import widgets as schemas
 from fw.schemas.feedback import dump
 from fw.statistics import report
-from fw.submissions import store
+from fw.submissions import admit, admit_to, store
 
 FREE: Final = 3
 PREMIUM: Final = 100
@@ -113,8 +113,14 @@ async def config(request: web.Request) -> web.Response:
 
 async def submit(request: web.Request) -> web.Response:
     """Take feedback through a widget, from the pages that may show it."""
+    limits, widget_id = request.app[keys.LIMITS], request.match_info["id"]
+    inbox = limits.inbox_of(widget_id)
+    await admit(request, inbox)
     values = await read_object(request, schemas.SUBMIT)
     widget = await find(request, "widgets.public")
+    if inbox is None:
+        limits.learn(widget_id, widget["username"].lower())
+        await admit_to(request, widget["username"].lower())
     origin, allowed = request.headers.get("Origin"), widget["allowed_origins"]
     if allowed and origin is not None and origin.lower() not in allowed:
         raise OriginNotAllowed
