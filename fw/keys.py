@@ -34,5 +34,4 @@ COUNTERS: Final[web.AppKey[Counters]] = web.AppKey("counters")
 ACCESS: Final[web.AppKey[dict[web.AbstractRoute, Access]]] = web.AppKey("access")
 
 REQUEST_ID: Final[web.RequestKey[str]] = web.RequestKey("request_id")
-STANDING: Final[web.RequestKey[dict[str, str]]] = web.RequestKey("standing")
 CALLER: Final[web.RequestKey[Caller]] = web.RequestKey("caller")

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, Self
 
 from multidict import istr
@@ -11,7 +11,7 @@ from multidict import istr
 from fw.config import Config, Rate
 from fw.database import Database
 from fw.errors import TooManyRequests
-from fw.windows import Reached, make_windows
+from fw.windows import OwnWindows, Reached, RedisWindows
 
 log = logging.getLogger("fw.limits")
 
@@ -26,9 +26,9 @@ class Limits:
 
     def __init__(self, config: Config, database: Database) -> None:
         self._rates: Mapping[str, Rate] = config.rate_limits
-        self._policies = {name: f'"{name}";q={count};w={seconds}' for name, (count, seconds) in self._rates.items()}
         self._database = database
-        self._windows = make_windows(config)
+        self._own = OwnWindows()
+        self._shared = RedisWindows(config) if config.redis_url else None
         self._inboxes: dict[str, str] = {}
         self.refused = dict.fromkeys(config.rate_limits, 0)
 
@@ -36,7 +36,8 @@ class Limits:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._windows.close()
+        if self._shared:
+            await self._shared.close()
 
     async def count(self, **subjects: str) -> None:
         """Count an attempt against each named limit (`_` for `-`), by its subject. Raises `TooManyRequests`.
@@ -56,21 +57,22 @@ class Limits:
             if row["attempts"] > self._rates[name][0]:
                 raise self._refusal(name, max(1, math.ceil(row["seconds_left"])))
 
-    async def take(self, subjects: Mapping[str, str]) -> dict[str, str]:
-        """Count once against each named limit, by its subject; return the headers that tell how its sender stands.
+    async def take(self, *subjects: tuple[str, str]) -> dict[str, str]:
+        """Count once against limits, each by its name and subject; no connection is needed for it.
 
-        No connection is needed for it. Raises `TooManyRequests`, and counts nothing, where any limit is reached.
+        Returns the headers that tell how the sender stands, once half of what is allowed is gone. Raises `TooManyRequests`,
+        and counts nothing, where any limit is reached.
         """
         rates = self._rates
-        names = [name for name in subjects if name in rates]
-        if not names:
+        limited = [(name, subject, rates[name]) for name, subject in subjects if name in rates]
+        if not limited:
             return {}
         try:
-            standings = await self._windows.take([(f"{name} {subjects[name]}", rates[name]) for name in names])
+            left, seconds, place = await self._shared.take(limited) if self._shared else self._own.take(limited)
         except Reached as reached:
-            raise self._refusal(names[reached.place], reached.seconds) from None
-        (left, seconds), name = min(zip(standings, names, strict=True))
-        return {POLICY: self._policy(names), LIMIT: f'"{name}";r={left};t={seconds}'}
+            raise self._refusal(limited[reached.place][0], reached.seconds) from None
+        name, _, (most, _) = limited[place]
+        return {} if left > most // 2 else self._headers(name, left, seconds)
 
     def inbox_of(self, widget_id: str) -> str | None:
         """Return the inbox of a widget that has been heard of; a name of it that is out of date does no harm."""
@@ -83,14 +85,14 @@ class Limits:
         self._inboxes[widget_id] = inbox
 
     def _refusal(self, name: str, seconds: int) -> TooManyRequests:
-        """Say when to come back, in the fields of the IETF draft "RateLimit header fields for HTTP"."""
         self.refused[name] += 1
         log.info("limit reached", extra={"limit": name})
-        headers = {POLICY: self._policy([name]), LIMIT: f'"{name}";r=0;t={seconds}', "Retry-After": str(seconds)}
-        return TooManyRequests(headers=headers)
+        return TooManyRequests(headers={**self._headers(name, 0, seconds), "Retry-After": str(seconds)})
 
-    def _policy(self, names: Sequence[str]) -> str:
-        return ", ".join(self._policies[name] for name in names)
+    def _headers(self, name: str, left: int, seconds: int) -> dict[str, str]:
+        """Say how a sender stands, in the fields of the IETF draft "RateLimit header fields for HTTP"."""
+        count, window = self._rates[name]
+        return {POLICY: f'"{name}";q={count};w={window}', LIMIT: f'"{name}";r={left};t={seconds}'}
 
 
 def key(name: str, subject: str) -> str:

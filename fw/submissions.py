@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 
@@ -19,40 +19,48 @@ SUBMISSION: Final = "submission"
 TO_INBOX: Final = "submission-inbox"
 
 
-async def admit(request: web.Request, inbox: str | None) -> None:
+class Sender(NamedTuple):
+    """Where a submission comes from, and the headers that tell how its sender stands."""
+
+    address: str | None
+    standing: dict[str, str]
+
+
+async def admit(request: web.Request, inbox: str | None) -> Sender:
     """Count a submission against its sender's limits before anything is done for it: refusing takes no connection.
 
     `inbox` is named by its owner's folded username; where that is not known yet, `admit_to` follows. Raises `TooManyRequests`.
     """
-    address = bucket(client_address(request, request.app[keys.CONFIG].trusted_proxies))
-    subjects = {SUBMISSION: address} if inbox is None else {SUBMISSION: address, TO_INBOX: f"{inbox} {address}"}
-    request[keys.STANDING] = await request.app[keys.LIMITS].take(subjects)
+    address = client_address(request, request.app[keys.CONFIG].trusted_proxies)
+    whose, take = bucket(address), request.app[keys.LIMITS].take
+    if inbox is None:
+        return Sender(address, await take((SUBMISSION, whose)))
+    return Sender(address, await take((SUBMISSION, whose), (TO_INBOX, f"{whose} {inbox}")))
 
 
-async def admit_to(request: web.Request, inbox: str) -> None:
+async def admit_to(request: web.Request, inbox: str, sender: Sender) -> Sender:
     """Count a submission against the limit of an inbox that has only now been found. Raises `TooManyRequests`."""
-    address = bucket(client_address(request, request.app[keys.CONFIG].trusted_proxies))
-    request[keys.STANDING] = await request.app[keys.LIMITS].take({TO_INBOX: f"{inbox} {address}"})
+    standing = await request.app[keys.LIMITS].take((TO_INBOX, f"{bucket(sender.address)} {inbox}"))
+    return Sender(sender.address, standing or sender.standing)
 
 
-async def store(request: web.Request, values: Mapping[str, Any], **inbox: str) -> web.Response:
+async def store(request: web.Request, values: Mapping[str, Any], sender: Sender, **inbox: str) -> web.Response:
     """Hand a validated submission to the intake, and answer when it is committed.
 
     `inbox` names the row's place: `username` (folded), or `user_id` and `widget_id`.
     """
-    config = request.app[keys.CONFIG]
     key = idempotency_key(request)
     feedback_id = await request.app[keys.INTAKE].submit(
         Submission(
             message=values["message"],
             metadata=None if values["metadata"] is None else dump(values["metadata"]),
-            ip_address=kept(client_address(request, config.trusted_proxies), config.ip_mode),
+            ip_address=kept(sender.address, request.app[keys.CONFIG].ip_mode),
             idempotency_key=key,
             body_hash=None if key is None else body_hash(values, inbox.get("widget_id")),
             **inbox,
         )
     )
-    return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201, headers=request[keys.STANDING])
+    return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201, headers=sender.standing)
 
 
 def idempotency_key(request: web.Request) -> str | None:

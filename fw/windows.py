@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from math import ceil
+from typing import Any, Final, NamedTuple
 
 from fw.config import Config, Rate
 
@@ -35,10 +35,11 @@ return {0, unpack(found)}
 
 
 class Standing(NamedTuple):
-    """Where a subject stands at its limit: how many are left in its window, and the seconds that it still lasts."""
+    """Where a sender stands at the limit that is nearest: how many are left, for how many seconds, and at whose place."""
 
     left: int
     seconds: int
+    place: int
 
 
 class Reached(Exception):
@@ -49,54 +50,57 @@ class Reached(Exception):
         self.place, self.seconds = place, seconds
 
 
-class Windows(Protocol):
-    """Counts. A window begins with the first that is counted in it."""
-
-    async def take(self, subjects: Sequence[tuple[str, Rate]]) -> list[Standing]:
-        """Count one for each subject, by its key and rate. Raises `Reached`, and counts nothing, where any is at its limit."""
-
-    async def close(self) -> None: ...
+Window = list[Any]
+"""What is counted, and when it ends."""
+Subject = tuple[str, str, Rate]
+"""A limit by its name, who it is counted for, and its rate."""
 
 
 class OwnWindows:
-    """Windows of this process."""
+    """Windows of this process. A window begins with the first that is counted in it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         # In the order of their beginning: a window that begins anew goes to the end.
-        self._windows: dict[str, list[float]] = {}
+        self._windows: dict[tuple[str, str], Window] = {}
 
     def __len__(self) -> int:
         return len(self._windows)
 
-    async def take(self, subjects: Sequence[tuple[str, Rate]]) -> list[Standing]:
-        now, windows, found = self._clock(), self._windows, []
-        for place, (key, (most, seconds)) in enumerate(subjects):
-            window = windows.get(key)
+    def take(self, subjects: Sequence[Subject]) -> Standing:
+        """Count one for each subject; of these there is at least one.
+
+        Raises `Reached`, and counts nothing, where any is at its limit.
+        """
+        now, windows, least = self._clock(), [], None
+        for place, (name, subject, (most, seconds)) in enumerate(subjects):
+            window = self._windows.get((name, subject))
             if window is None or window[1] <= now:
-                if window is not None:
-                    del windows[key]
-                window = windows[key] = [0, now + seconds]
-                if len(windows) > MOST:
-                    self._forget(now)
-            if window[0] >= most:
-                raise Reached(place, math.ceil(window[1] - now))
-            found.append(window)
-        standings = []
-        for window, (_, (most, _)) in zip(found, subjects, strict=True):
+                window = self._begin((name, subject), now, seconds)
+            left = most - window[0]
+            if left <= 0:
+                raise Reached(place, ceil(window[1] - now))
+            windows.append(window)
+            if least is None or left < least[0]:
+                least = left, window[1], place
+        for window in windows:
             window[0] += 1
-            standings.append(Standing(most - int(window[0]), math.ceil(window[1] - now)))
-        return standings
+        assert least
+        return Standing(least[0] - 1, ceil(least[1] - now), least[2])
+
+    def _begin(self, key: tuple[str, str], now: float, seconds: int) -> Window:
+        self._windows.pop(key, None)
+        window = self._windows[key] = [0, now + seconds]
+        if len(self._windows) > MOST:
+            self._forget(now)
+        return window
 
     def _forget(self, now: float) -> None:
-        """Forget what is over or, where nothing is, the oldest quarter."""
+        """Forget what is over or, where that is little, the oldest quarter."""
         lasting = {key: window for key, window in self._windows.items() if window[1] > now}
         if len(lasting) > MOST * 3 // 4:
             lasting = dict(list(lasting.items())[-MOST * 3 // 4 :])
         self._windows = lasting
-
-    async def close(self) -> None:
-        """Close nothing."""
 
 
 class RedisWindows:
@@ -111,36 +115,32 @@ class RedisWindows:
         self._client: Any = Redis.from_url(config.redis_url, protocol=2, socket_connect_timeout=REDIS_SECONDS)
         self._script = self._client.register_script(TAKE)
 
-    async def take(self, subjects: Sequence[tuple[str, Rate]]) -> list[Standing]:
+    async def take(self, subjects: Sequence[Subject]) -> Standing:
+        """Count as `OwnWindows.take` does, over all processes."""
         if time.monotonic() < self._away_until:
-            return await self._own.take(subjects)
-        numbers = [number for _, (most, seconds) in subjects for number in (most, seconds * 1000)]
+            return self._own.take(subjects)
+        numbers = [number for _, _, (most, seconds) in subjects for number in (most, seconds * 1000)]
         try:
             async with asyncio.timeout(REDIS_SECONDS):
-                refused, *found = await self._script(keys=[hashed(key) for key, _ in subjects], args=numbers)
+                refused, *found = await self._script(keys=[hashed(*subject) for subject in subjects], args=numbers)
         # Whatever the driver says: feedback is not refused for want of a counter.
         except Exception as error:  # noqa: BLE001
             log.warning("redis: limits are counted by each process: %s", type(error).__name__)
             self._away_until = time.monotonic() + AWAY_SECONDS
-            return await self._own.take(subjects)
+            return self._own.take(subjects)
         if refused:
             raise Reached(refused - 1, seconds_of(found[0]))
-        pairs = zip(found[::2], found[1::2], subjects, strict=True)
-        return [Standing(most - count, seconds_of(left)) for count, left, (_, (most, _)) in pairs]
+        counts = enumerate(zip(subjects, found[::2], found[1::2], strict=True))
+        return min(Standing(rate[0] - count, seconds_of(left), place) for place, ((_, _, rate), count, left) in counts)
 
     async def close(self) -> None:
         await self._client.aclose()
 
 
-def hashed(key: str) -> str:
+def hashed(name: str, subject: str, rate: Rate) -> str:
     """Name a window without the address in it."""
-    return f"fw:limit:{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:32]}"
+    return f"fw:limit:{name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 
 def seconds_of(milliseconds: int) -> int:
-    return max(1, math.ceil(milliseconds / 1000))
-
-
-def make_windows(config: Config) -> Windows:
-    """Choose by the configuration."""
-    return RedisWindows(config) if config.redis_url else OwnWindows()
+    return max(1, ceil(milliseconds / 1000))

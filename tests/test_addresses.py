@@ -1,7 +1,6 @@
 """Client addresses: whose request it is, what limits count by, and what is kept."""
 
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,18 +103,16 @@ async def test_a_unix_socket_has_no_address(tmp_path: Path, trusted_proxies: int
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("192.0.2.1", IPv4Address("192.0.2.1")),
-        (" 192.0.2.1\t", IPv4Address("192.0.2.1")),
-        ("2001:DB8::1", IPv6Address("2001:db8::1")),
-        ("fe80::1%eth0", IPv6Address("fe80::1")),
-        ("::ffff:192.0.2.1", IPv4Address("192.0.2.1")),
-        ("::FFFF:C000:201", IPv4Address("192.0.2.1")),
+        ("192.0.2.1", "192.0.2.1"),
+        (" 192.0.2.1\t", "192.0.2.1"),
+        ("2001:DB8::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::FFFF:C000:201", "192.0.2.1"),
     ],
 )
-def test_reads_an_address(text: str, expected: IPv4Address | IPv6Address) -> None:
-    found = parse(text)
-    assert found == expected
-    assert str(found) == str(expected)
+def test_reads_an_address(text: str, expected: str) -> None:
+    assert parse(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from aiohttp.test_utils import TestClient
 
 from fw import keys
 from fw.config import RATES, Config
-from fw.windows import MOST, OwnWindows, Reached, RedisWindows, Windows
+from fw.windows import MOST, OwnWindows, Reached, RedisWindows
 from tests.conftest import MakeClient
 from tests.people import Person, body, problem
 from tests.test_bus import REDIS, redis_server
 
 ALICE, BOB = "203.0.113.5", "198.51.100.7"
 LIMITS = {name: RATES[name] for name in ("submission", "submission-inbox")}
-WINDOW = ("key", (3, 60))
+WINDOW = ("name", "subject", (3, 60))
 
 
 class Clock:
@@ -55,8 +55,12 @@ async def test_ten_a_minute_reach_an_inbox(limited: TestClient, inbox: str) -> N
     for left in range(9, -1, -1):
         response = await send(limited, inbox)
         assert response.status == 201
-        assert response.headers["RateLimit-Policy"] == '"submission";q=60;w=60, "submission-inbox";q=10;w=60'
-        assert response.headers["RateLimit"].startswith(f'"submission-inbox";r={left};t=')
+        # Who has used up half of it is told.
+        if left <= 5:
+            assert response.headers["RateLimit-Policy"] == '"submission-inbox";q=10;w=60'
+            assert response.headers["RateLimit"].startswith(f'"submission-inbox";r={left};t=')
+        else:
+            assert "RateLimit" not in response.headers
     await refused(await send(limited, inbox), "submission-inbox", 10)
     await refused(await send(limited, inbox.upper().replace("/API/FEEDBACK", "/api/feedback")), "submission-inbox", 10)
     await body(await send(limited, inbox, BOB), 201)
@@ -132,34 +136,34 @@ async def test_says_nothing_of_limits_where_they_are_off(client: TestClient, use
     assert not {"RateLimit", "RateLimit-Policy"} & response.headers.keys()
 
 
-async def test_a_window_ends() -> None:
+def test_a_window_ends() -> None:
     clock = Clock()
     windows = OwnWindows(clock)
-    assert [(await windows.take([WINDOW]))[0].left for _ in range(3)] == [2, 1, 0]
+    assert [windows.take([WINDOW]).left for _ in range(3)] == [2, 1, 0]
     clock.now += 59.5
     with pytest.raises(Reached) as reached:
-        await windows.take([WINDOW])
+        windows.take([WINDOW])
     assert (reached.value.place, reached.value.seconds) == (0, 1)
     clock.now += 0.5
-    assert await windows.take([WINDOW]) == [(2, 60)]
+    assert windows.take([WINDOW]) == (2, 60, 0)
 
 
-async def test_windows_are_bounded() -> None:
+def test_windows_are_bounded() -> None:
     clock = Clock()
     windows = OwnWindows(clock)
     for number in range(MOST + 1):
-        await windows.take([(f"key {number}", (1, 60))])
+        windows.take([("name", f"{number}", (1, 60))])
     assert len(windows) <= MOST
     with pytest.raises(Reached):
-        await windows.take([(f"key {MOST - 1}", (1, 60))])
+        windows.take([("name", f"{MOST - 1}", (1, 60))])
     clock.now += 60
     for number in range(MOST):
-        await windows.take([(f"other key {number}", (1, 60))])
+        windows.take([("other", f"{number}", (1, 60))])
     assert len(windows) <= MOST
 
 
 @pytest.fixture
-async def both(config: Config, tmp_path: Path) -> AsyncIterator[tuple[Windows, Windows]]:
+async def both(config: Config, tmp_path: Path) -> AsyncIterator[tuple[RedisWindows, RedisWindows]]:
     """What two processes count with."""
     if REDIS is None:
         pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
@@ -170,21 +174,21 @@ async def both(config: Config, tmp_path: Path) -> AsyncIterator[tuple[Windows, W
         await other.close()
 
 
-async def test_processes_count_together_in_redis(both: tuple[Windows, Windows]) -> None:
+async def test_processes_count_together_in_redis(both: tuple[RedisWindows, RedisWindows]) -> None:
     one, other = both
-    subjects = [("together", (20, 60)), ("together too", (30, 60))]
+    subjects = [("one", "subject", (20, 60)), ("other", "subject", (30, 60))]
     found = await asyncio.gather(*((one, other)[n % 2].take(subjects) for n in range(40)), return_exceptions=True)
-    assert sum(isinstance(result, list) for result in found) == 20
+    assert sum(isinstance(result, tuple) for result in found) == 20
     refusals = [result for result in found if isinstance(result, Reached)]
     assert len(refusals) == 20
     assert {refusal.place for refusal in refusals} == {0}
     # Nothing of those that were refused was counted.
-    assert (await one.take(subjects[1:]))[0].left == 9
+    assert (await one.take(subjects[1:])).left == 9
 
 
 async def test_each_process_counts_while_redis_is_away(config: Config) -> None:
     windows = RedisWindows(replace(config, redis_url="redis://127.0.0.1:1"))
-    assert [(await windows.take([WINDOW]))[0].left for _ in range(3)] == [2, 1, 0]
+    assert [(await windows.take([WINDOW])).left for _ in range(3)] == [2, 1, 0]
     with pytest.raises(Reached):
         await windows.take([WINDOW])
     await windows.close()

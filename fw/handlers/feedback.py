@@ -26,11 +26,11 @@ async def submit(request: web.Request) -> web.Response:
     """Take feedback for a user, from anyone."""
     username = request.match_info["ref"].lower()
     is_name = USERNAME.fullmatch(username) is not None
-    await admit(request, username if is_name else "")
+    sender = await admit(request, username if is_name else "")
     values = await read_object(request, schemas.SUBMIT)
     if not is_name:
         raise NotFound
-    return await store(request, values, username=username)
+    return await store(request, values, sender, username=username)
 
 
 async def list_inbox(request: web.Request) -> web.Response:

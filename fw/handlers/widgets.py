@@ -115,12 +115,12 @@ async def submit(request: web.Request) -> web.Response:
     """Take feedback through a widget, from the pages that may show it."""
     limits, widget_id = request.app[keys.LIMITS], request.match_info["id"]
     inbox = limits.inbox_of(widget_id)
-    await admit(request, inbox)
+    sender = await admit(request, inbox)
     values = await read_object(request, schemas.SUBMIT)
     widget = await find(request, "widgets.public")
     if inbox is None:
         limits.learn(widget_id, widget["username"].lower())
-        await admit_to(request, widget["username"].lower())
+        sender = await admit_to(request, widget["username"].lower(), sender)
     origin, allowed = request.headers.get("Origin"), widget["allowed_origins"]
     if allowed and origin is not None and origin.lower() not in allowed:
         raise OriginNotAllowed
@@ -131,7 +131,7 @@ async def submit(request: web.Request) -> web.Response:
         raise invalid(error) from None
     if values["rating"] is not None:
         values["metadata"] = {**(values["metadata"] or {}), "rating": values["rating"]}
-    return await store(request, values, user_id=widget["user_id"], widget_id=widget["id"])
+    return await store(request, values, sender, user_id=widget["user_id"], widget_id=widget["id"])
 
 
 async def count_event(request: web.Request) -> web.Response:
