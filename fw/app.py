@@ -16,6 +16,8 @@ from fw.inbox.hub import Hub
 from fw.inbox.intake import Intake
 from fw.inbox.listener import Listener
 from fw.limits import Limits
+from fw.metrics import Metrics
+from fw.observer import Observer
 from fw.passwords import Passwords
 from fw.purge import Purge
 from fw.routes import ROUTES, Access, Origins
@@ -32,20 +34,23 @@ def create_app(config: Config) -> web.Application:
     feed = app[keys.FEED] = Feed(database)
     hub = app[keys.HUB] = Hub(database, feed)
     app[keys.TOKENS] = Tokens(config, database)
-    app[keys.PASSWORDS] = Passwords(config)
+    passwords = app[keys.PASSWORDS] = Passwords(config)
     limits = app[keys.LIMITS] = Limits(config, database)
     bus = app[keys.BUS] = make_bus(config)
-    app[keys.LISTENER] = Listener(bus, hub)
-    app[keys.INTAKE] = Intake(database, bus)
+    listener = app[keys.LISTENER] = Listener(bus, hub)
+    intake = app[keys.INTAKE] = Intake(database, bus)
     app[keys.COUNTERS] = Counters(database)
+    app[keys.METRICS] = Metrics(database, intake, hub, listener, passwords, limits)
+    observer = app[keys.OBSERVER] = Observer(app[keys.METRICS])
     parts = (
+        observer,
         database,
-        app[keys.PASSWORDS],
+        passwords,
         limits,
         bus,
         hub,
-        app[keys.LISTENER],
-        app[keys.INTAKE],
+        listener,
+        intake,
         app[keys.COUNTERS],
         Purge(database),
     )

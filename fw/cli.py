@@ -3,11 +3,11 @@
 import argparse
 import asyncio
 import hashlib
-import logging
 import os
 import secrets
 import signal
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from fw import __version__
+from fw import __version__, logs
 from fw.config import Config, ConfigError, load
 from fw.database import Database
 from fw.errors import Problem
@@ -41,10 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         config = load(os.environ)
-        logging.basicConfig(
-            level=config.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-        )
-        logging.getLogger("yoyo").setLevel(logging.WARNING)
+        logs.configure(config.log_level, config.log_format)
         if not options.needs_database:
             options.run(config, options)
             return 0
@@ -135,7 +132,24 @@ def kept_secret(data_dir: Path) -> str:
     return path.read_text().strip()
 
 
+@contextmanager
+def shared_metrics(processes: int) -> Iterator[None]:
+    """Give several processes a folder where their metrics meet; prometheus_client looks for it when it is first imported."""
+    if processes == 1:
+        yield
+        return
+    memory = Path("/dev/shm")  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="fw-metrics-", dir=memory if memory.is_dir() else None) as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
+
+
 def serve(config: Config, options: argparse.Namespace) -> None:
+    with shared_metrics(config.web_concurrency):
+        listen_and_serve(config)
+
+
+def listen_and_serve(config: Config) -> None:
     from fw import migrations, server, workers
 
     # Until the server takes over, SIGTERM unwinds as Ctrl-C does: what was started is stopped.

@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 
 T = TypeVar("T")
 IpMode = Literal["truncated", "full", "none"]
+LogFormat = Literal["json", "text"]
 Rate = tuple[int, int]
 """How many in how many seconds."""
 
@@ -51,7 +52,10 @@ class Config:
     rate_limits: Mapping[str, Rate] = field(default_factory=lambda: dict(RATES))
     ip_mode: IpMode = "truncated"
     premium_self_service: bool = False
+    metrics_token: str = field(default="", repr=False)
+    sentry_dsn: str = field(default="", repr=False)
     log_level: str = "INFO"
+    log_format: LogFormat = "json"
     bcrypt_cost: int = 12
     db_pool: int = 10
 
@@ -94,6 +98,9 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
         rate_limits=read("FW_RATE_LIMITS", rates, dict(RATES)),
         ip_mode=cast(IpMode, read("FW_IP_MODE", one_of("truncated", "full", "none"), "truncated")),
         premium_self_service=read("FW_PREMIUM_SELF_SERVICE", switch, False),
+        metrics_token=read("FW_METRICS_TOKEN", str, ""),
+        sentry_dsn=read("SENTRY_DSN", sentry_dsn, ""),
+        log_format=cast(LogFormat, read("FW_LOG_FORMAT", one_of("json", "text"), "json")),
         log_level=read("FW_LOG_LEVEL", lambda t: one_of("DEBUG", "INFO", "WARNING", "ERROR")(t.upper()), "INFO"),
         bcrypt_cost=read("FW_BCRYPT_COST", whole(4, 31), 12),
         db_pool=read("FW_DB_POOL", whole(1, 1000), 10),
@@ -118,6 +125,14 @@ def redis_url(text: str) -> str:
         raise ValueError("is not a Redis URL (redis://host:6379)")
     if find_spec("redis") is None:
         raise ValueError("is set, and the Redis driver is not installed (pip install 'feedbackwave[redis]')")
+    return text
+
+
+def sentry_dsn(text: str) -> str:
+    if not re.fullmatch(r"https?://[^@/]+@[^/]+/.+", text):
+        raise ValueError("is not a Sentry DSN (https://key@host/project)")
+    if find_spec("sentry_sdk") is None:
+        raise ValueError("is set, and Sentry's SDK is not installed (pip install 'feedbackwave[sentry]')")
     return text
 
 

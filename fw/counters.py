@@ -39,7 +39,7 @@ class Counters:
         try:
             await self.flush()
         except Problem:
-            log.warning("widget events lost, the database is away: %d counters", len(self._counts))
+            log.warning("widget events lost, the database is away", extra={"counters": len(self._counts)})
 
     def count(self, widget_id: str, event: Event) -> None:
         """Count one event, now."""
@@ -72,4 +72,4 @@ class Counters:
             try:
                 await self.flush()
             except Problem:
-                log.warning("widget events wait for the database: %d counters", len(self._counts))
+                log.warning("widget events wait for the database", extra={"counters": len(self._counts)})

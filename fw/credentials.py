@@ -4,7 +4,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from fw import keys
 from fw.addresses import bucket, client_address
@@ -13,6 +13,14 @@ from fw.errors import Invalid, Unauthorized
 from fw.tokens import Ticket
 
 log = logging.getLogger("fw.auth")
+
+
+def bearer_token(request: web.Request) -> str:
+    """Return the token that came with a request. Raises `Unauthorized`."""
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized
+    return token.strip()
 
 
 def own(row: Row | None) -> Row:
@@ -28,7 +36,7 @@ async def check_password(request: web.Request, password: str) -> Row:
     await request.app[keys.LIMITS].count(login_account=f"{user_id} {caller_bucket(request)}")
     current = own(await request.app[keys.DATABASE].row("users.hashed_password", user_id))
     if not await request.app[keys.PASSWORDS].matches(password, current["hashed_password"]):
-        log.warning("password check failed user_id=%s", user_id)
+        log.warning("password check failed", extra={"user_id": user_id})
         raise wrong_password()
     return current
 

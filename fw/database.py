@@ -49,6 +49,18 @@ class Database:
         # The pool's own queue lets who comes just then overtake who has waited longest, again and again; this one does not.
         self._turns = asyncio.Semaphore(config.db_pool)
 
+        self.waits = 0
+        """How often a connection had to be waited for."""
+
+    @property
+    def size(self) -> int:
+        """How many connections there are."""
+        return self._pool.get_size() if self._pool else 0
+
+    @property
+    def in_use(self) -> int:
+        return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
+
     async def __aenter__(self) -> Self:
         # No connection is made before it is needed: the process starts, and is alive, without a database too.
         self._pool = await asyncpg.create_pool(
@@ -122,6 +134,8 @@ class Database:
             raise Unavailable
         try:
             # Not acquire(timeout=): in Python 3.11 that makes a task of every wait, a tenth of a request's time.
+            if self._turns.locked():
+                self.waits += 1
             async with asyncio.timeout(ACQUIRE_SECONDS):
                 await self._turns.acquire()
                 try:
@@ -141,7 +155,7 @@ class Database:
                 finally:
                     self._turns.release()
         except BROKEN as error:
-            log.warning("database unavailable: %s %s", name, type(error).__name__)
+            log.warning("database unavailable", extra={"statement": name, "reason": type(error).__name__})
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 # A failover has left us at what is now a standby: have every connection look up the server anew.
                 await pool.expire_connections()
@@ -150,7 +164,7 @@ class Database:
             if isinstance(error, asyncpg.UniqueViolationError) and error.constraint_name in TAKEN:
                 raise TAKEN[error.constraint_name]() from error
             # Its message may quote what people wrote: the log gets the statement and the SQLSTATE alone.
-            log.error("statement failed: %s %s %s", name, type(error).__name__, error.sqlstate)  # noqa: TRY400
+            log.error("statement failed", extra={"statement": name, "sqlstate": error.sqlstate})  # noqa: TRY400
             raise Problem from error
 
 

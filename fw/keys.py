@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fw.inbox.intake import Intake
     from fw.inbox.listener import Listener
     from fw.limits import Limits
+    from fw.metrics import Metrics
+    from fw.observer import Observer
     from fw.passwords import Passwords
     from fw.routes import Access
     from fw.tokens import Caller, Tokens
@@ -25,6 +27,8 @@ DATABASE: Final[web.AppKey[Database]] = web.AppKey("database")
 TOKENS: Final[web.AppKey[Tokens]] = web.AppKey("tokens")
 PASSWORDS: Final[web.AppKey[Passwords]] = web.AppKey("passwords")
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
+METRICS: Final[web.AppKey[Metrics]] = web.AppKey("metrics")
+OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
 INTAKE: Final[web.AppKey[Intake]] = web.AppKey("intake")
 BUS: Final[web.AppKey[Bus]] = web.AppKey("bus")
 FEED: Final[web.AppKey[Feed]] = web.AppKey("feed")
@@ -33,5 +37,6 @@ LISTENER: Final[web.AppKey[Listener]] = web.AppKey("listener")
 COUNTERS: Final[web.AppKey[Counters]] = web.AppKey("counters")
 ACCESS: Final[web.AppKey[dict[web.AbstractRoute, Access]]] = web.AppKey("access")
 
-REQUEST_ID: Final[web.RequestKey[str]] = web.RequestKey("request_id")
+TRACE: Final[web.RequestKey[tuple[str, float]]] = web.RequestKey("trace")
+"""A request's id, and when it began by `time.perf_counter`."""
 CALLER: Final[web.RequestKey[Caller]] = web.RequestKey("caller")

@@ -3,13 +3,15 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Final
 
 from aiohttp import hdrs, web
 from multidict import istr
 
 from fw import keys
-from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem, Unauthorized
+from fw.credentials import bearer_token
+from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem
 from fw.ids import new_id
 from fw.payload import reply_problem
 from fw.routes import Access
@@ -26,17 +28,17 @@ SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
 def identify(request: web.BaseRequest) -> str:
-    """Give a request its id: the caller's own, if it sent a sane one, else ours."""
+    """Give a request its id (the caller's own, if it sent a sane one, else ours) and note when it began."""
     sent = request.headers.get(X_REQUEST_ID)
     known = sent if sent is not None and SANE_ID.fullmatch(sent) else new_id()
-    request[keys.REQUEST_ID] = known
+    request[keys.TRACE] = known, perf_counter()
     return known
 
 
 def request_id(request: web.BaseRequest) -> str:
     """Return the id of a request, which one that has come through no middleware does not have yet."""
     try:
-        return request[keys.REQUEST_ID]
+        return request[keys.TRACE][0]
     except KeyError:
         return identify(request)
 
@@ -80,7 +82,7 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     except ConnectionResetError:
         raise
     except Exception:
-        log.exception("request failed request_id=%s", request_id(request))
+        log.exception("request failed", extra={"request_id": request_id(request)})
         return reply_problem(Problem(), request_id(request))
 
 
@@ -105,13 +107,6 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     if not response.prepared:
         response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     return response
-
-
-def bearer_token(request: web.Request) -> str:
-    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    if scheme.lower() != "bearer":
-        raise Unauthorized
-    return token.strip()
 
 
 async def meet_expectation(request: web.Request) -> web.StreamResponse | None:

@@ -31,7 +31,7 @@ def migrate(config: Config) -> list[str]:
             with backend.transaction():
                 migration.process_steps(backend, "apply")
                 backend.mark_one(migration)
-            log.info("migrated %s", migration.id)
+            log.info("migrated", extra={"migration": migration.id})
         return [migration.id for migration in missing]
 
 
@@ -43,7 +43,7 @@ def roll_back(config: Config, count: int) -> list[str]:
             with backend.transaction():
                 migration.process_steps(backend, "rollback")
                 backend.unmark_one(migration)
-            log.info("rolled back %s", migration.id)
+            log.info("rolled back", extra={"migration": migration.id})
         return [migration.id for migration in newest]
 
 

@@ -32,6 +32,11 @@ class Passwords:
         # A hash that nothing matches, as costly as a real one: an unknown user takes the time of a wrong password.
         self._nobody = f"$2b${self._cost:02d}${'.' * 53}".encode()
 
+    @property
+    def waiting(self) -> int:
+        """How many hashes wait for a thread."""
+        return max(0, self._under_way - self._threads)
+
     async def __aenter__(self) -> Self:
         self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="bcrypt")
         return self

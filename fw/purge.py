@@ -51,4 +51,4 @@ class Purge:
             except Problem:
                 log.info("purging waits for the database")
             else:
-                log.info("purged %d rows", purged)
+                log.info("purged", extra={"rows": purged})

@@ -64,6 +64,7 @@ def operator(method: str, path: str, handler: Handler) -> Route:
 ROUTES: Final = (
     operator("GET", "/health", health.alive),
     operator("GET", "/health/ready", health.ready),
+    operator("GET", "/metrics", health.metrics),
     # Accounts
     anyone("POST", "/api/auth/register", auth.register),
     anyone("POST", "/api/auth/login", auth.login),

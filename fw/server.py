@@ -6,16 +6,18 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import uvloop
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from fw import __version__, keys
 from fw.app import create_app
 from fw.config import Config
 from fw.errors import BY_STATUS, Problem
 from fw.middleware import request_id
+from fw.observer import AccessLog
 from fw.payload import reply_problem
 
 log = logging.getLogger("fw.server")
@@ -68,7 +70,15 @@ class Runner(web.AppRunner):
 
 def make_runner(config: Config) -> Runner:
     """Make the application and what runs it; not set up yet."""
-    return Runner(create_app(config), access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=SHUTDOWN_SECONDS)
+    app = create_app(config)
+    return Runner(
+        app,
+        # All that the server asks of a log is that its own class can use it.
+        access_log=cast(logging.Logger, app[keys.OBSERVER]),
+        access_log_class=AccessLog,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
 
 
 def spare_the_collector() -> None:
@@ -110,6 +120,7 @@ async def _serve(config: Config, sock: socket.socket, ready: Callable[[], None])
     try:
         spare_the_collector()
         await web.SockSite(runner, sock, backlog=BACKLOG).start()
+        log.info("started", extra={"version": __version__})
         ready()
         await stop.wait()
         log.info("stopping")

@@ -84,7 +84,7 @@ class Tokens:
         else:
             row = await self._database.row("sessions.is_live", caller.user_id, caller.session_id)
         if row is None:
-            log.info("token refused: session is over session_id=%s", caller.session_id)
+            log.info("token refused: session is over", extra={"session_id": caller.session_id})
             raise Unauthorized("This token is no longer valid.")
 
     def verify(self, token: str) -> Caller:
@@ -115,10 +115,10 @@ class Tokens:
             except jwt.InvalidSignatureError:
                 continue
             except (jwt.PyJWTError, ValueError, RecursionError) as error:
-                log.info("token refused: %s", type(error).__name__)
+                log.info("token refused", extra={"reason": type(error).__name__})
                 raise Unauthorized from None
             return _caller(claims)
-        log.info("token refused: signed by nobody we know")
+        log.info("token refused", extra={"reason": "signed by nobody we know"})
         raise Unauthorized
 
 

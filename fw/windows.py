@@ -125,7 +125,7 @@ class RedisWindows:
                 refused, *found = await self._script(keys=[hashed(*subject) for subject in subjects], args=numbers)
         # Whatever the driver says: feedback is not refused for want of a counter.
         except Exception as error:  # noqa: BLE001
-            log.warning("redis: limits are counted by each process: %s", type(error).__name__)
+            log.warning("redis: limits are counted by each process", extra={"reason": type(error).__name__})
             self._away_until = time.monotonic() + AWAY_SECONDS
             return self._own.take(subjects)
         if refused:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from prometheus_client.multiprocess import mark_process_dead
 
 from fw.config import Config
 from fw.server import BACKLOG, Runner, make_runner, spare_the_collector
@@ -42,6 +43,7 @@ class Service(BaseApplication):  # type: ignore[misc]
             "loglevel": "warning",
             "when_ready": self._say_ready,
             "worker_exit": end_worker,
+            "child_exit": forget_worker,
         }
         if Path("/dev/shm").is_dir():  # noqa: S108
             # Signs of life are written to a file: not to a disk, which may be slow or read-only.
@@ -60,6 +62,11 @@ class Service(BaseApplication):  # type: ignore[misc]
             return make_runner(config)
 
         return make
+
+
+def forget_worker(arbiter: Arbiter, worker: Any) -> None:
+    """Take the gauges of a worker that has ended out of the metrics."""
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def end_worker(arbiter: Arbiter, worker: Any) -> None:

@@ -179,7 +179,7 @@ async def test_two_on_one_empty_database_both_come_up(tmp_path: Path, make_datab
     ):
         await register(http, await first.url())
         await log_in(http, await second.url())
-        assert (first.output + second.output).count("migrated 0001.accounts") == 1
+        assert (first.output + second.output).count('"migration":"0001.accounts"') == 1
         assert await first.stop() == 0
         assert await second.stop() == 0
 
@@ -200,7 +200,7 @@ async def test_two_on_one_empty_folder_share_its_database_and_the_last_stops_it(
 
 async def ends_with_one_line(process: Process) -> str:
     assert await process.ended() == 1, process.output
-    lines = [line for line in process.output.splitlines() if " INFO " not in line]
+    lines = [line for line in process.output.splitlines() if '"level":"INFO"' not in line]
     assert len(lines) == 1, process.output
     assert lines[0].startswith("fw: ")
     return lines[0]

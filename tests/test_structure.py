@@ -16,12 +16,14 @@ LAYERS = (
     "cli",
     "workers server embedded migrations tail",
     "app",
-    "middleware cors",
+    "middleware cors observer",
     "routes",
     "handlers",
     "credentials submissions statistics",
+    "metrics",
     "inbox counters purge limits windows tokens passwords payload schemas addresses pages search",
     "database",
+    "logs",
     "statements ids config errors keys",
 )
 """From top to bottom. A module imports from its own layer, without circles, and from those below."""

@@ -24,7 +24,7 @@ async def test_share_a_port_and_the_embedded_database_and_stop_together(tmp_path
         database = postmaster(tmp_path)
         workers = parent.children()
         assert len(workers) == 2
-        assert server.output.count("migrated 0001.accounts") == 1
+        assert server.output.count('"migration":"0001.accounts"') == 1
         asked = [http.get(f"{url}/api/auth/me", headers={**headers, "Connection": "close"}) for _ in range(20)]
         assert {response.status for response in await asyncio.gather(*asked)} == {200}
         assert await server.stop() == 0, server.output

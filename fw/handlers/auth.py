@@ -32,7 +32,7 @@ async def register(request: web.Request) -> web.Response:
         values["profile_image"],
         *session_of(request, ticket),
     )
-    log.info("registered user_id=%s session_id=%s", user_id, ticket.session_id)
+    log.info("registered", extra={"user_id": user_id, "session_id": ticket.session_id})
     return reply(with_token(user, ticket), status=201)
 
 
@@ -45,13 +45,13 @@ async def login(request: web.Request) -> web.Response:
     known = await database.row("users.credentials", *((None, schemas.email_key(name)) if "@" in name else (name, None)))
     await limits.count(login_account=f"{known['id'] if known else name.casefold()} {address}")
     if not await request.app[keys.PASSWORDS].matches(password, known["hashed_password"] if known else None) or not known:
-        log.warning("login failed user_id=%s", known["id"] if known else "unknown")
+        log.warning("login failed", extra={"user_id": known["id"] if known else "unknown"})
         raise WrongCredentials
     ticket = request.app[keys.TOKENS].issue(known["id"])
     user = await database.change("users.log_in", known["id"], known["hashed_password"], *session_of(request, ticket))
     if user is None:
         raise WrongCredentials
-    log.info("logged in user_id=%s session_id=%s", known["id"], ticket.session_id)
+    log.info("logged in", extra={"user_id": known["id"], "session_id": ticket.session_id})
     return reply(with_token(user, ticket))
 
 
@@ -78,7 +78,7 @@ async def logout(request: web.Request) -> web.Response:
     caller = request[keys.CALLER]
     await request.app[keys.DATABASE].change("sessions.revoke", caller.user_id, caller.session_id)
     await request.app[keys.BUS].publish(SESSIONS, [caller.user_id])
-    log.info("logged out user_id=%s session_id=%s", caller.user_id, caller.session_id)
+    log.info("logged out", extra={"user_id": caller.user_id, "session_id": caller.session_id})
     return web.Response(status=204)
 
 
@@ -100,7 +100,7 @@ async def change_password(request: web.Request) -> web.Response:
     if changed is None:
         raise wrong_password()
     await request.app[keys.BUS].publish(SESSIONS, [caller.user_id])
-    log.info("password changed user_id=%s", caller.user_id)
+    log.info("password changed", extra={"user_id": caller.user_id})
     return web.Response(status=204)
 
 
@@ -118,7 +118,7 @@ async def reset_password(request: web.Request) -> web.Response:
     if await request.app[keys.DATABASE].change("users.use_reset", token_hash, hashed) is None:
         raise Invalid(errors={"token": ["Is not, or no longer, valid."]})
     await request.app[keys.BUS].publish(SESSIONS, [account["id"]])
-    log.info("password reset user_id=%s", account["id"])
+    log.info("password reset", extra={"user_id": account["id"]})
     return web.Response(status=204)
 
 

@@ -1,13 +1,16 @@
 """Health: whether the process lives, and whether it can serve."""
 
 import asyncio
+from hmac import compare_digest
 from typing import Final
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from fw import __version__, keys
+from fw.credentials import bearer_token
 from fw.database import Database
-from fw.errors import Problem, Unavailable
+from fw.errors import Problem, Unauthorized, Unavailable
 from fw.payload import reply
 from fw.statements import migration_ids
 
@@ -28,6 +31,17 @@ async def ready(request: web.Request) -> web.Response:
     if failed:
         raise Unavailable(f"Not ready: {', '.join(failed)}.", retry_after=5)
     return reply({"status": "ready", "checks": dict.fromkeys(checks, "ok")})
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Tell what has been counted, in Prometheus' text format, to who may know."""
+    token = request.app[keys.CONFIG].metrics_token
+    if token and not compare_digest(bearer_token(request).encode("utf-8", "replace"), token.encode()):
+        raise Unauthorized("The token of FW_METRICS_TOKEN is needed.")
+    request.app[keys.OBSERVER].flush()
+    # With several processes it is read from their files.
+    text = await asyncio.to_thread(request.app[keys.METRICS].text)
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"})
 
 
 async def is_migrated(database: Database) -> bool:

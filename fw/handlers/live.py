@@ -8,6 +8,7 @@ from yarl import URL
 from fw import keys
 from fw.errors import Invalid, MalformedJson, OriginNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
 from fw.inbox.feed import Reading
+from fw.inbox.hub import Hub
 from fw.inbox.live import Close, Socket
 from fw.payload import parse_object, read_query, validate
 from fw.schemas import feedback as schemas
@@ -111,12 +112,15 @@ async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Call
     hub, transport = request.app[keys.HUB], request.transport
     if transport is None:
         return
+    request[keys.CALLER] = caller
     socket = Socket(ws, transport, caller.user_id, caller.session_id)
     hub.join(socket)
     try:
         # The session may have ended between its check and now.
         hub.doubt([caller.user_id])
-        await socket.run(tell(request, socket, since), caller.seconds_left)
+        reason = await socket.run(tell(request, socket, since), caller.seconds_left)
+        if reason:
+            hub.closed[reason] += 1
     except ConnectionError:
         transport.abort()
     finally:
@@ -143,14 +147,15 @@ async def catch_up(request: web.Request, socket: Socket, since: int | None) -> N
     if since is None:
         socket.cursor = reading.position
     else:
-        await replay(socket, reading)
+        await replay(hub, socket, reading)
     while reading.more or not hub.go_live(socket, moves):
         moves = hub.moves(socket.user_id)
         reading = await feed.read(socket.user_id, socket.cursor)
-        await replay(socket, reading)
+        await replay(hub, socket, reading)
 
 
-async def replay(socket: Socket, reading: Reading) -> None:
+async def replay(hub: Hub, socket: Socket, reading: Reading) -> None:
     for event in reading.events():
         await socket.send(event)
+        hub.sent += 1
     socket.cursor = reading.cursor

@@ -64,7 +64,7 @@ async def set_premium(request: web.Request) -> web.Response:
         user = await database.change("users.set_premium", caller.user_id, None, values["is_premium"])
     if user is None:
         raise NotFound
-    log.info("premium set user_id=%s is_premium=%s by=%s", user["id"], values["is_premium"], caller.scope or "user")
+    log.info("premium set", extra={"user_id": user["id"], "is_premium": values["is_premium"], "by": caller.scope or "user"})
     return reply(user)
 
 
@@ -75,5 +75,5 @@ async def delete(request: web.Request) -> web.Response:
     user_id = request[keys.CALLER].user_id
     await request.app[keys.DATABASE].change("users.delete", user_id)
     await request.app[keys.BUS].publish(SESSIONS, [user_id])
-    log.info("account deleted user_id=%s", user_id)
+    log.info("account deleted", extra={"user_id": user_id})
     return web.Response(status=204)

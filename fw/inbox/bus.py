@@ -125,7 +125,7 @@ class RedisSubscription:
                     self._answered.set()
         # Whatever the driver says, the connection is no more.
         except Exception as error:  # noqa: BLE001
-            log.warning("redis: %s", type(error).__name__)
+            log.warning("redis lost", extra={"reason": type(error).__name__})
         finally:
             self.lost.set()
 
@@ -169,7 +169,7 @@ class RedisBus:
                 await self._client.publish(channel, ",".join(user_ids))
         # The change stands, whatever becomes of its hint.
         except Exception as error:  # noqa: BLE001
-            log.warning("redis: a hint was lost: %s", type(error).__name__)
+            log.warning("redis: a hint was lost", extra={"reason": type(error).__name__})
             # Who waits for an answer is not to wait for a Redis that is away, again and again.
             self._away_until = clock() + AWAY_SECONDS
 

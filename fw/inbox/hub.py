@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from time import time
 from typing import Final, Self
 
 from fw.database import Database
@@ -18,6 +19,7 @@ log = logging.getLogger("fw.hub")
 AT_ONCE: Final = 100
 """Inboxes that one statement reads."""
 RETRY_SECONDS: Final = 0.5
+OBSERVED: Final = 1000
 MOST_SOCKETS: Final = 20
 """Sockets of one user."""
 
@@ -54,6 +56,12 @@ class Hub:
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.is_closed = False
+        self.sockets = 0
+        self.sent = 0
+        self.closed: Counter[int] = Counter()
+        """How often sockets were closed by the server, by the code."""
+        self.lags: deque[float] = deque(maxlen=OBSERVED)
+        """Seconds from a submission's arrival to its sockets, for whoever takes them out."""
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._pump())]
@@ -86,10 +94,12 @@ class Hub:
         if socket.user_id not in self._rooms:
             self._rooms[socket.user_id] = Room()
         self._rooms[socket.user_id].sockets.append(socket)
+        self.sockets += 1
 
     def leave(self, socket: Socket) -> None:
         room = self._rooms[socket.user_id]
         room.sockets.remove(socket)
+        self.sockets -= 1
         if not room.sockets:
             del self._rooms[socket.user_id]
 
@@ -159,7 +169,7 @@ class Hub:
                 while self._moved:
                     await self._send()
             except Problem:
-                log.warning("%d inboxes wait for the database", len(self._moved))
+                log.warning("inboxes wait for the database", extra={"inboxes": len(self._moved)})
                 await asyncio.sleep(RETRY_SECONDS)
                 self._work.set()
 
@@ -186,8 +196,12 @@ class Hub:
             return
         if reading.is_lost or reading.rows:
             frames = as_frames(reading.events())
-            for socket in room.live:
+            live = room.live
+            for socket in live:
                 socket.deliver(reading, frames)
+            self.sent += len(live) * max(1, len(reading.rows))
+            if reading.rows and reading.rows[0]["created_cursor"] > reading.since:
+                self.lags.append(time() - reading.rows[0]["created_at"].timestamp())
         room.cursor = reading.cursor
         if reading.more:
             self.wake([reading.user_id])

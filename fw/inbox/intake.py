@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
+from time import monotonic
 from typing import Final, Self
 
 from fw.database import Database
@@ -19,6 +20,7 @@ log = logging.getLogger("fw.intake")
 QUEUE: Final = 5000
 """Rows that may wait; at some thousands a second that is about a second's worth."""
 BATCH: Final = 500
+OBSERVED: Final = 1000
 WRITERS: Final = 2
 """Batches under way at once: while one waits for the disk the next is being made."""
 
@@ -63,6 +65,13 @@ class Intake:
         # Not the size of that set: a task stays in it a moment longer than it takes anything in.
         self._active = 0
         self._is_open = False
+        self.commits: deque[tuple[int, float]] = deque(maxlen=OBSERVED)
+        """The rows and seconds of the last batches, for whoever takes them out."""
+
+    @property
+    def waiting(self) -> int:
+        """How many rows wait for a batch."""
+        return len(self._waiting)
 
     async def __aenter__(self) -> Self:
         self._is_open = True
@@ -100,19 +109,21 @@ class Intake:
         """Write a batch; one that fails is written again in parts, so that a bad row fails alone."""
         if not entries:
             return
+        begin = monotonic()
         try:
             results = await self._append([submission for submission, _ in entries])
+            self.commits.append((len(entries), monotonic() - begin))
         except Unavailable as problem:
             results = [problem] * len(entries)
         # Whatever is wrong with one row must not become the others' fault.
         except Exception as error:  # noqa: BLE001
             if len(entries) > 1:
-                log.warning("a batch of %d failed and is written in parts", len(entries))
+                log.warning("a batch failed and is written in parts", extra={"rows": len(entries)})
                 for part in halves(entries):
                     await self._commit(part)
                 return
             # Not with its traceback: what the driver says may quote the submission.
-            log.error("a submission could not be written: %s", type(error).__name__)  # noqa: TRY400
+            log.error("a submission could not be written", extra={"reason": type(error).__name__})  # noqa: TRY400
             results = [error]
         for (_, answer), result in zip(entries, results, strict=True):
             if answer.done():

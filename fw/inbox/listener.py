@@ -25,6 +25,7 @@ class Listener:
         self._hub = hub
         self._task: asyncio.Task[None] | None = None
         self.is_listening = False
+        self.losses = 0
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._supervise())
@@ -47,7 +48,8 @@ class Listener:
                     self._hub.wake_all()
                     await self._watch(subscription)
             except (Lost, TimeoutError) as error:
-                log.warning("listener lost: %s", error or type(error).__name__)
+                self.losses += 1
+                log.warning("listener lost", extra={"reason": str(error) or type(error).__name__})
             finally:
                 self.is_listening = False
             await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])

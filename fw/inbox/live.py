@@ -45,9 +45,9 @@ class Socket:
         self.cursor = 0
         self.is_live = False
 
-    async def run(self, catch_up: Awaitable[Close | None], seconds: float) -> None:
+    async def run(self, catch_up: Awaitable[Close | None], seconds: float) -> Close | None:
         """Have the reader catch up and stay until it leaves, `close` is called or the session is over, in so many seconds;
-        then tell it why, and wait until it is gone. Catching up returns why that cannot be, where it cannot."""
+        then tell it why, and wait until it is gone. Catching up returns why that cannot be, where it cannot; so does this."""
         self._scope = asyncio.timeout(seconds)
         try:
             async with self._scope:
@@ -62,6 +62,7 @@ class Socket:
         if reason:
             self._reason = reason
             await self._say_goodbye(reason)
+        return reason
 
     def close(self, reason: Close) -> None:
         """Have the conversation end; the first reason counts."""

@@ -1,0 +1,113 @@
+"""Logs: an object of JSON a line, or text for people. Never what people wrote, nor secrets, nor addresses of any kind."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from fw.config import LogFormat
+
+STANDARD: Final = frozenset((*logging.makeLogRecord({}).__dict__, "message", "asctime", "requests", "taskName"))
+"""What every record has; the rest was given by `extra`."""
+
+
+class Request(NamedTuple):
+    """One request that has been answered; `route` is the pattern and not the path, which has names in it."""
+
+    time: float
+    request_id: str
+    method: str
+    route: str
+    status: int
+    seconds: float
+    bytes: int
+    user_id: str | None
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record, or a record of many requests, as lines of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        requests = getattr(record, "requests", None)
+        if requests is None:
+            return encode({**head(record.created, record), "message": record.getMessage(), **extra(record), **error(record)})
+        return "\n".join(
+            encode({**head(request.time, record), "message": "request", **fields(request)}) for request in requests
+        )
+
+
+class TextFormatter(logging.Formatter):
+    """Formats the same for people who look at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        requests = getattr(record, "requests", None)
+        if requests is None:
+            more = extra(record) | error(record)
+            return self._line(record.created, record, record.getMessage(), more)
+        return "\n".join(self._line(request.time, record, "request", fields(request)) for request in requests)
+
+    def _line(self, moment: float, record: logging.LogRecord, message: str, more: Mapping[str, Any]) -> str:
+        words = (f"{name}={value}" for name, value in more.items() if name != "trace")
+        line = " ".join((timestamp(moment), record.levelname, record.name, message, *words))
+        return "\n  ".join((line, *more.get("trace", ())))
+
+
+def configure(level: str, log_format: LogFormat) -> None:
+    """Send everything that is logged to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("yoyo").setLevel(logging.WARNING)
+
+
+def head(moment: float, record: logging.LogRecord) -> dict[str, Any]:
+    return {"time": timestamp(moment), "level": record.levelname, "logger": record.name, "pid": os.getpid()}
+
+
+def timestamp(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def fields(request: Request) -> dict[str, Any]:
+    return {
+        "request_id": request.request_id,
+        "method": request.method,
+        "route": request.route,
+        "status": request.status,
+        "ms": round(request.seconds * 1000, 2),
+        "bytes": request.bytes,
+        "user_id": request.user_id,
+    }
+
+
+def extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in record.__dict__.items() if name not in STANDARD}
+
+
+def error(record: logging.LogRecord) -> dict[str, Any]:
+    """Tell of an exception where it happened, and of what kind it is; what it says may quote what people wrote."""
+    if not record.exc_info or record.exc_info[1] is None:
+        return {}
+    return {"error": type(record.exc_info[1]).__name__, "trace": list(trace(record.exc_info[1]))}
+
+
+def trace(exception: BaseException | None) -> Iterator[str]:
+    while exception is not None:
+        yield type(exception).__qualname__
+        yield from places(exception.__traceback__)
+        exception = exception.__cause__ or (None if exception.__suppress_context__ else exception.__context__)
+
+
+def places(begin: TracebackType | None) -> Iterator[str]:
+    for frame in traceback.extract_tb(begin):
+        yield f"{frame.filename}:{frame.lineno} {frame.name}"
+
+
+def encode(values: Mapping[str, Any]) -> str:
+    return orjson.dumps(values, default=str).decode()
