@@ -34,11 +34,13 @@ async def live(request: web.Request) -> web.StreamResponse:
     if not ws.can_prepare(request):
         raise UpgradeRequired
     token = token_of(request)
-    caller = await who(request, token) if token is not None else None
+    is_named, caller = token is not None, None if token is None else await who(request, token)
+    # Every name here lives as long as the socket.
+    del token
     if caller and request.app[keys.HUB].is_full(caller.user_id):
         raise TooManyRequests("This account has as many live sockets as it may.", headers={"Retry-After": "30"})
     await ws.prepare(request)
-    if token is None:
+    if not is_named:
         caller = await first_message(request, ws)
     if ws.closed:
         return ws

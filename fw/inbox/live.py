@@ -52,6 +52,8 @@ class Socket:
         try:
             async with self._scope:
                 reason = await catch_up
+                # It would stay in memory as long as the socket.
+                del catch_up
                 # There is nothing that a reader may say: what comes is its end, or not allowed.
                 if not reason and (await self._ws.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     reason = Close.FORBIDDEN_MESSAGE
