@@ -22,6 +22,7 @@ from fw.passwords import Passwords
 from fw.purge import Purge
 from fw.routes import ROUTES, Access, Origins
 from fw.tokens import Tokens
+from fw.tracking import Tracking
 
 BODY_BYTES: Final = 64 * 1024
 
@@ -43,6 +44,7 @@ def create_app(config: Config) -> web.Application:
     app[keys.METRICS] = Metrics(database, intake, hub, listener, passwords, limits)
     observer = app[keys.OBSERVER] = Observer(app[keys.METRICS])
     parts = (
+        Tracking(config),
         observer,
         database,
         passwords,

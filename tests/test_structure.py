@@ -21,7 +21,7 @@ LAYERS = (
     "handlers",
     "credentials submissions statistics",
     "metrics",
-    "inbox counters purge limits windows tokens passwords payload schemas addresses pages search",
+    "inbox counters purge limits windows tracking tokens passwords payload schemas addresses pages search",
     "database",
     "logs",
     "statements ids config errors keys",
