@@ -72,6 +72,11 @@ class MethodNotAllowed(Problem):
     sentence = "This path does not take that method; the header Allow lists those that it takes."
 
 
+class RequestTimeout(Problem):
+    status, slug, title = 408, "request-timeout", "Request timeout"
+    sentence = "The body did not come in time."
+
+
 class EmailTaken(Problem):
     status, slug, title = 409, "email-taken", "E-mail address taken"
     sentence = "Another account has this e-mail address."
@@ -139,6 +144,7 @@ CATALOGUE: tuple[type[Problem], ...] = (
     OriginNotAllowed,
     NotFound,
     MethodNotAllowed,
+    RequestTimeout,
     EmailTaken,
     UsernameTaken,
     IdempotencyMismatch,

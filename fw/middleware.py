@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Final
 
 from aiohttp import hdrs, web
-from multidict import istr
+from multidict import CIMultiDict, istr
 
 from fw import keys
 from fw.credentials import bearer_token
@@ -24,6 +24,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 EXPOSED: Final = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
 """What a page on another site may read of a response's headers."""
 X_REQUEST_ID: Final = istr("X-Request-ID")
+EVERYWHERE: Final = CIMultiDict(
+    {
+        hdrs.SERVER: "FeedbackWave",
+        hdrs.VARY: hdrs.ORIGIN,
+        istr("X-Content-Type-Options"): "nosniff",
+        istr("Content-Security-Policy"): "default-src 'none'; frame-ancestors 'none'",
+    }
+)
+"""What is in every response; of what has no page to show, nothing is to be shown (OWASP REST Security Cheat Sheet)."""
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
@@ -48,7 +57,12 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if response.status >= 400 and response.content_type == "text/plain" and isinstance(response, web.Response):
         word_as_problem(response, request_id(request))
     response.headers[X_REQUEST_ID] = request_id(request)
-    response.headers[hdrs.VARY] = hdrs.ORIGIN
+    if response.status == 101:
+        # A socket keeps its headers as long as it lives.
+        return
+    response.headers.update(EVERYWHERE)
+    if hdrs.CACHE_CONTROL not in response.headers:
+        response.headers[hdrs.CACHE_CONTROL] = "no-store"
     origin = request.headers.get(hdrs.ORIGIN)
     if origin and request.match_info.route.resource is None:
         allowed = request.app[keys.CONFIG].cors_origins
@@ -103,10 +117,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     if caller.scope == BILLING and access is not Access.OWNER_OR_BILLING:
         raise Forbidden("A billing token can set premium and do nothing else.")
     request[keys.CALLER] = caller
-    response = await handler(request)
-    if not response.prepared:
-        response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
-    return response
+    return await handler(request)
 
 
 async def meet_expectation(request: web.Request) -> web.StreamResponse | None:

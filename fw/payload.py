@@ -1,5 +1,6 @@
 """From a request's body or query to validated values, and from values to a reply."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
@@ -8,8 +9,10 @@ import orjson
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
-from fw.errors import Invalid, MalformedJson, Problem, UnsupportedMediaType
+from fw.errors import Invalid, MalformedJson, Problem, RequestTimeout, UnsupportedMediaType
 
+BODY_SECONDS: Final = 20.0
+"""How long a body of at most 64 KiB may take."""
 FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -33,11 +36,23 @@ async def read_object(request: web.Request, schema: Schema, *, optional: bool = 
 
     Raises `UnsupportedMediaType`, `MalformedJson`, `Invalid`.
     """
-    raw = await request.read()
+    raw = await read_body(request)
     if not raw and optional:
         return validate(schema, {})
     refuse_other_media(request)
     return validate(schema, parse_object(raw))
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Read the whole body. Raises `RequestTimeout` where it does not come in time."""
+    if request.content.is_eof():
+        # It has come with the head, as most do.
+        return await request.read()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise RequestTimeout from None
 
 
 def refuse_other_media(request: web.Request) -> None:

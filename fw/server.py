@@ -16,7 +16,7 @@ from fw import __version__, keys
 from fw.app import create_app
 from fw.config import Config
 from fw.errors import BY_STATUS, Problem
-from fw.middleware import request_id
+from fw.middleware import EVERYWHERE, request_id
 from fw.observer import AccessLog
 from fw.payload import reply_problem
 
@@ -24,14 +24,30 @@ log = logging.getLogger("fw.server")
 
 KEEPALIVE_SECONDS: Final = 100.0
 """Longer than the 90 s after which Heroku's router closes an idle connection: the router is to be the one that does."""
+HEAD_SECONDS: Final = 20.0
+"""How long a connection may take to its first request; one that sends it byte by byte keeps others out."""
+SWEEP_SECONDS: Final = 2.0
+STALLED_SECONDS: Final = 60
+"""How long a client may take nothing of what it is sent, or be gone without a word."""
 SHUTDOWN_SECONDS: Final = 8.0
 BACKLOG: Final = 1024
 
 
 class ProblemHandler(RequestHandler):
-    """Answers what is not even HTTP with a problem too."""
+    """Answers what is not even HTTP with a problem too, and does not wait for ever for a first request."""
 
-    __slots__ = ()
+    __slots__ = ("_made_at",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._made_at = self._loop.time()
+
+    def close_if_silent(self, now: float) -> None:
+        """Close a connection whose first request is not there in time; between requests the server does so by itself."""
+        # With every answer the time moves on at which an idle connection is closed.
+        is_first = self._current_request is None and self._next_keepalive_close_time <= self._made_at + self._keepalive_timeout
+        if is_first and now - self._made_at > HEAD_SECONDS:
+            self.force_close()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -43,6 +59,7 @@ class ProblemHandler(RequestHandler):
         problem = BY_STATUS.get(status, Problem)()
         response = reply_problem(problem, request_id(request))
         response.headers["X-Request-ID"] = request_id(request)
+        response.headers.update(EVERYWHERE)
         response.force_close()
         return response
 
@@ -53,19 +70,37 @@ class ProblemServer(web.Server):
     def __call__(self) -> RequestHandler:
         return ProblemHandler(self, loop=self._loop, **self._kwargs)
 
+    async def sweep_for_ever(self) -> None:
+        """Close connections on which nothing comes."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self._loop.time()
+            for handler in self.connections:
+                if isinstance(handler, ProblemHandler):
+                    handler.close_if_silent(now)
+
 
 class Runner(web.AppRunner):
     """Runs an application behind `ProblemServer`."""
 
+    _sweeper: asyncio.Task[None] | None = None
+
+    async def cleanup(self) -> None:
+        if self._sweeper:
+            self._sweeper.cancel()
+        await super().cleanup()
+
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return ProblemServer(
+        server = ProblemServer(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=asyncio.get_running_loop(),
             **made._kwargs,
         )
+        self._sweeper = asyncio.create_task(server.sweep_for_ever())
+        return server
 
 
 def make_runner(config: Config) -> Runner:
@@ -97,6 +132,9 @@ def bind(host: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Connections inherit it.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
         sock.bind((host, port))
     except BaseException:
         sock.close()

@@ -11,7 +11,7 @@ from fw.credentials import caller_bucket, check_password, own, session_of, with_
 from fw.errors import Invalid, UnsupportedMediaType, WrongCredentials
 from fw.ids import new_id
 from fw.inbox.bus import SESSIONS
-from fw.payload import FORM, invalid, read_object, reply, validate
+from fw.payload import FORM, invalid, read_body, read_object, reply, validate
 from fw.schemas import users as schemas
 
 log = logging.getLogger("fw.auth")
@@ -58,6 +58,7 @@ async def login(request: web.Request) -> web.Response:
 async def read_credentials(request: web.Request) -> tuple[str, str]:
     """Read a name and a password, from JSON or from the OAuth 2 password form."""
     if request.content_type == FORM:
+        await read_body(request)
         try:
             form = await request.post()
         except (ValueError, LookupError):

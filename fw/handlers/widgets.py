@@ -9,7 +9,17 @@ from marshmallow import ValidationError
 from fw import ids, keys, pages
 from fw.database import Row
 from fw.errors import Forbidden, NotFound, OriginNotAllowed, PremiumRequired
-from fw.payload import invalid, not_modified, parse_object, read_object, read_query, refuse_other_media, reply, validate
+from fw.payload import (
+    invalid,
+    not_modified,
+    parse_object,
+    read_body,
+    read_object,
+    read_query,
+    refuse_other_media,
+    reply,
+    validate,
+)
 from fw.schemas import widgets as schemas
 from fw.schemas.feedback import dump
 from fw.statistics import report
@@ -136,7 +146,7 @@ async def submit(request: web.Request) -> web.Response:
 
 async def count_event(request: web.Request) -> web.Response:
     """Count a view or an opening; a page that closes sends it as text/plain (sendBeacon)."""
-    raw = await request.read()
+    raw = await read_body(request)
     if request.content_type != "text/plain":
         refuse_other_media(request)
     values = validate(schemas.EVENT, parse_object(raw))

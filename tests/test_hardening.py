@@ -1,0 +1,110 @@
+"""What every answer carries, and how long the server waits for whom."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestClient
+
+from fw import server
+from fw.config import Config
+from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
+from tests.people import PASSWORD, Person
+from tests.test_errors import exchange
+
+EVERYWHERE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Server": "FeedbackWave",
+    "Vary": "Origin",
+}
+
+
+@pytest.fixture
+async def runner(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runner]:
+    """The server itself, more impatient than usual."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(server, "SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr("fw.payload.BODY_SECONDS", 0.3)
+    runner = make_runner(replace(config))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield runner
+    await runner.cleanup()
+
+
+def port_of(runner: Runner) -> int:
+    return int(runner.addresses[0][1])
+
+
+async def read_all(runner: Runner, *parts: bytes) -> bytes:
+    """Send parts, a moment apart, and read until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        return await asyncio.wait_for(reader.read(), 20)
+    finally:
+        writer.close()
+
+
+async def test_every_answer_says_what_may_be_done_with_it(client: TestClient, user: Person) -> None:
+    answers = [
+        await client.get("/health"),
+        await client.get("/nowhere"),
+        await client.get("/api/feedback"),
+        await client.post(f"/api/feedback/{user.username}", json={"message": "Hello"}),
+        await client.post(f"/api/feedback/{user.username}", data=b"{"),
+        await client.options("/api/feedback", headers={"Origin": "https://example.com"}),
+        await user.get("/api/feedback"),
+        await client.get("/metrics"),
+    ]
+    for answer in answers:
+        assert {name: answer.headers.get(name) for name in EVERYWHERE} == EVERYWHERE, answer.url
+
+
+async def test_what_is_not_even_http_is_answered_so_too(runner: Runner) -> None:
+    status, headers, _ = await exchange("127.0.0.1", port_of(runner), b"NONSENSE\r\n\r\n")
+    assert status == 400
+    assert {name: headers.get(name.lower()) for name in EVERYWHERE} == EVERYWHERE
+
+
+async def test_nothing_personal_is_kept_on_the_way(client: TestClient, user: Person) -> None:
+    login = await client.post("/api/auth/login", json={"login": user.username, "password": PASSWORD})
+    for answer in (login, await user.get("/api/feedback"), await user.get("/api/auth/me"), await client.get("/api/feedback")):
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_connection_that_says_nothing_is_closed(runner: Runner) -> None:
+    assert await read_all(runner) == b""
+
+
+async def test_a_head_that_never_ends_is_closed(runner: Runner) -> None:
+    assert await read_all(runner, b"GET /health HTTP/1.1\r\n", b"Host: x\r\n", b"X-Slow") == b""
+
+
+async def test_a_body_that_never_ends_is_refused(runner: Runner) -> None:
+    head = b"POST /api/feedback/nobody HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    answer = await read_all(runner, head, b'{"message"')
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"type":"/problems/request-timeout"' in answer
+
+
+async def test_a_connection_between_requests_is_left_alone(runner: Runner) -> None:
+    async with ClientSession() as http:
+        for _ in range(2):
+            async with http.get(f"http://127.0.0.1:{port_of(runner)}/health") as answer:
+                assert answer.status == 200
+            connections = set(runner.server.connections) if runner.server else set()
+            # Longer than a first request may take.
+            await asyncio.sleep(0.6)
+            assert runner.server
+            assert connections == set(runner.server.connections)
+
+
+def test_a_connection_outlives_the_platforms_router() -> None:
+    assert KEEPALIVE_SECONDS > 90
