@@ -1,7 +1,7 @@
 """Migrations: plain SQL, applied by yoyo, by one process at a time."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -56,10 +56,26 @@ def status(config: Config) -> dict[str, bool]:
 
 def pending(connection: psycopg.Connection[Any]) -> set[str]:
     """Return the migrations of this release that have not been applied."""
-    applied: set[str] = set()
-    if connection.execute("SELECT to_regclass('_yoyo_migration')").fetchone() != (None,):
-        applied = {row[0] for row in connection.execute("SELECT migration_id FROM _yoyo_migration")}
-    return set(statements.migration_ids()) - applied
+    return set(statements.migration_ids()) - applied(connection)
+
+
+def unknown(connection: psycopg.Connection[Any]) -> set[str]:
+    """Return the migrations that have been applied and are not of this release, but of a newer one."""
+    return applied(connection) - set(statements.migration_ids())
+
+
+def applied(connection: psycopg.Connection[Any]) -> set[str]:
+    if connection.execute("SELECT to_regclass('_yoyo_migration')").fetchone() == (None,):
+        return set()
+    return {row[0] for row in connection.execute("SELECT migration_id FROM _yoyo_migration")}
+
+
+def step_back(connection: psycopg.Connection[Any], kept: Collection[str]) -> None:
+    """Take back all migrations but the `kept` ones, newest first, as a part of the caller's transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    for migration_id in sorted(applied(connection) - set(kept), reverse=True):
+        connection.execute((statements.MIGRATIONS / f"{migration_id}.rollback.sql").read_bytes())
+        connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [migration_id])
 
 
 @contextmanager
