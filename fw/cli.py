@@ -8,6 +8,7 @@ import secrets
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -83,6 +84,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--since", type=int, metavar="CURSOR", help="begin after this cursor, 0 for all; else from now")
     command.set_defaults(run=tail, needs_database=False)
 
+    command = commands.add_parser("backup", help="write everything that is stored to a file")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    command.set_defaults(run=backup)
+
+    command = commands.add_parser("restore", help="put back what fw backup has written (stop the servers first)")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--force", action="store_true", help="replace everything that the database holds")
+    command.set_defaults(run=restore)
+
     command = commands.add_parser("user", help="look after accounts")
     actions = command.add_subparsers(required=True, metavar="ACTION")
     action = actions.add_parser("premium", help="put an account on or off premium")
@@ -152,8 +163,8 @@ def serve(config: Config, options: argparse.Namespace) -> None:
 def listen_and_serve(config: Config) -> None:
     from fw import migrations, server, workers
 
-    # Until the server takes over, SIGTERM unwinds as Ctrl-C does: what was started is stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Until the server takes over.
+    unwind_on_sigterm()
     try:
         sock = server.bind(config.host, config.port)
     except OSError as error:
@@ -164,6 +175,12 @@ def listen_and_serve(config: Config) -> None:
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         run_server = workers.run if config.web_concurrency > 1 else server.run
         run_server(config, sock, lambda: print(NEXT.format(version=__version__, url=url), flush=True))
+
+
+def unwind_on_sigterm() -> None:
+    """Have SIGTERM unwind as Ctrl-C does: what was started is stopped, and what was half made is taken away."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def migrate(config: Config, options: argparse.Namespace) -> None:
@@ -211,6 +228,24 @@ def tail(config: Config, options: argparse.Namespace) -> None:
     from fw.tail import tail
 
     asyncio.run(tail(options.url, options.since))
+
+
+def backup(config: Config, options: argparse.Namespace) -> None:
+    from fw.backup import Progress, backup
+
+    unwind_on_sigterm()
+    with Progress(sys.stderr) as progress:
+        done = backup(config, options.file, progress, force=options.force)
+    print(done)
+
+
+def restore(config: Config, options: argparse.Namespace) -> None:
+    from fw.backup import Progress, restore
+
+    unwind_on_sigterm()
+    with Progress(sys.stderr) as progress:
+        done = restore(config, options.file, progress, force=options.force)
+    print(done)
 
 
 def premium(config: Config, options: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +134,14 @@ def _find(data_dir: Path) -> Cluster:
     if not data.exists():
         _make(data, programs, owner)
     return Cluster(data, programs, _socket_dir(data, owner), owner)
+
+
+def programs() -> Mapping[int, Path]:
+    """Return the folders of PostgreSQL's programs that come along, by major version; none where they are not installed."""
+    try:
+        return dict(_library().POSTGRES_VERSIONS)
+    except ConfigError:
+        return {}
 
 
 def _library() -> Any:

@@ -14,7 +14,7 @@ from fw.statements import statements
 LAYERS = (
     "__main__",
     "cli",
-    "workers server embedded migrations tail",
+    "workers server embedded migrations archive backup tail",
     "app",
     "middleware cors observer",
     "routes",
