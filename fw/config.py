@@ -54,6 +54,8 @@ class Config:
     premium_self_service: bool = False
     metrics_token: str = field(default="", repr=False)
     sentry_dsn: str = field(default="", repr=False)
+    public_url: str = ""
+    smtp_url: str = field(default="", repr=False)
     log_level: str = "INFO"
     log_format: LogFormat = "json"
     bcrypt_cost: int = 12
@@ -100,6 +102,8 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
         premium_self_service=read("FW_PREMIUM_SELF_SERVICE", switch, False),
         metrics_token=read("FW_METRICS_TOKEN", str, ""),
         sentry_dsn=read("SENTRY_DSN", sentry_dsn, ""),
+        public_url=read("FW_PUBLIC_URL", public_url, ""),
+        smtp_url=read("FW_SMTP_URL", smtp_url, ""),
         log_format=cast(LogFormat, read("FW_LOG_FORMAT", one_of("json", "text"), "json")),
         log_level=read("FW_LOG_LEVEL", lambda t: one_of("DEBUG", "INFO", "WARNING", "ERROR")(t.upper()), "INFO"),
         bcrypt_cost=read("FW_BCRYPT_COST", whole(4, 31), 12),
@@ -133,6 +137,30 @@ def sentry_dsn(text: str) -> str:
         raise ValueError("is not a Sentry DSN (https://key@host/project)")
     if find_spec("sentry_sdk") is None:
         raise ValueError("is set, and Sentry's SDK is not installed (pip install 'feedbackwave[sentry]')")
+    return text
+
+
+def public_url(text: str) -> str:
+    match = ORIGIN.fullmatch(text)
+    if not match or not text.startswith(("http://", "https://")) or not 1 <= int(match["port"] or 1) <= 65535:
+        raise ValueError("is not an origin of http or https (https://feedback.example.com, in lower case, without a path)")
+    return text
+
+
+def smtp_url(text: str) -> str:
+    """Take `smtp://[user:password@]host[:port]` or `smtps://...`; what is wrong is told without the password."""
+    wrong = "is not an SMTP URL (smtp://user:password@host:587, or smtps:// for TLS from the first byte)"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{wrong}; in a password '/', '?', '#' and '@' have to be percent-encoded") from None
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or port == 0:
+        raise ValueError(wrong)
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"{wrong}, without a path")
+    if bool(parts.username) != bool(parts.password):
+        raise ValueError(f"{wrong}: it has to have both a user and a password, or neither")
     return text
 
 
