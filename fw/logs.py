@@ -37,9 +37,8 @@ class JsonFormatter(logging.Formatter):
         requests = getattr(record, "requests", None)
         if requests is None:
             return encode({**head(record.created, record), "message": record.getMessage(), **extra(record), **error(record)})
-        return "\n".join(
-            encode({**head(request.time, record), "message": "request", **fields(request)}) for request in requests
-        )
+        common = {**head(0, record), "message": "request"}
+        return "\n".join(encode({**common, **fields(request)}) for request in requests)
 
 
 class TextFormatter(logging.Formatter):
@@ -53,7 +52,7 @@ class TextFormatter(logging.Formatter):
         return "\n".join(self._line(request.time, record, "request", fields(request)) for request in requests)
 
     def _line(self, moment: float, record: logging.LogRecord, message: str, more: Mapping[str, Any]) -> str:
-        words = (f"{name}={value}" for name, value in more.items() if name != "trace")
+        words = (f"{name}={value}" for name, value in more.items() if name not in ("trace", "time"))
         line = " ".join((timestamp(moment), record.levelname, record.name, message, *words))
         return "\n  ".join((line, *more.get("trace", ())))
 
@@ -67,7 +66,7 @@ def configure(level: str, log_format: LogFormat) -> None:
 
 
 def head(moment: float, record: logging.LogRecord) -> dict[str, Any]:
-    return {"time": timestamp(moment), "level": record.levelname, "logger": record.name, "pid": os.getpid()}
+    return {"time": datetime.fromtimestamp(moment, UTC), "level": record.levelname, "logger": record.name, "pid": os.getpid()}
 
 
 def timestamp(moment: float) -> str:
@@ -76,6 +75,7 @@ def timestamp(moment: float) -> str:
 
 def fields(request: Request) -> dict[str, Any]:
     return {
+        "time": datetime.fromtimestamp(request.time, UTC),
         "request_id": request.request_id,
         "method": request.method,
         "route": request.route,
@@ -110,4 +110,4 @@ def places(begin: TracebackType | None) -> Iterator[str]:
 
 
 def encode(values: Mapping[str, Any]) -> str:
-    return orjson.dumps(values, default=str).decode()
+    return orjson.dumps(values, default=str, option=orjson.OPT_UTC_Z).decode()

@@ -27,7 +27,7 @@ class Observer:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._requests: list[Request] = []
+        self._noted: list[tuple[Any, ...]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -45,14 +45,16 @@ class Observer:
             await asyncio.sleep(EVERY_SECONDS)
             self.flush()
 
-    def note(self, request: Request) -> None:
-        self._requests.append(request)
-        if len(self._requests) >= MOST:
+    def note(self, values: tuple[Any, ...]) -> None:
+        """Take note of a request, by the values of a `Request`."""
+        self._noted.append(values)
+        if len(self._noted) >= MOST:
             self.flush()
 
     def flush(self) -> None:
         """Write down what has been noted, and have the metrics up to date."""
-        requests, self._requests = self._requests, []
+        requests = [Request._make(values) for values in self._noted]
+        self._noted.clear()
         self._metrics.observe(requests)
         self._metrics.refresh()
         if requests and log.isEnabledFor(logging.INFO):
@@ -73,8 +75,9 @@ class AccessLog(AbstractAccessLogger):
         except KeyError:
             # What is not even HTTP has come past the middlewares.
             request_id = ""
+        # Made a `Request` of when there is time.
         observer.note(
-            Request(
+            (
                 now(),
                 request_id,
                 request.method,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -19,11 +19,8 @@ SUBMISSION: Final = "submission"
 TO_INBOX: Final = "submission-inbox"
 
 
-class Sender(NamedTuple):
-    """Where a submission comes from, and the headers that tell how its sender stands."""
-
-    address: str | None
-    standing: dict[str, str]
+Sender = tuple[str | None, dict[str, str]]
+"""Where a submission comes from, and the headers that tell how its sender stands."""
 
 
 async def admit(request: web.Request, inbox: str | None) -> Sender:
@@ -34,14 +31,14 @@ async def admit(request: web.Request, inbox: str | None) -> Sender:
     address = client_address(request, request.app[keys.CONFIG].trusted_proxies)
     whose, take = bucket(address), request.app[keys.LIMITS].take
     if inbox is None:
-        return Sender(address, await take((SUBMISSION, whose)))
-    return Sender(address, await take((SUBMISSION, whose), (TO_INBOX, f"{whose} {inbox}")))
+        return address, await take((SUBMISSION, whose))
+    return address, await take((SUBMISSION, whose), (TO_INBOX, f"{whose} {inbox}"))
 
 
 async def admit_to(request: web.Request, inbox: str, sender: Sender) -> Sender:
     """Count a submission against the limit of an inbox that has only now been found. Raises `TooManyRequests`."""
-    standing = await request.app[keys.LIMITS].take((TO_INBOX, f"{bucket(sender.address)} {inbox}"))
-    return Sender(sender.address, standing or sender.standing)
+    address, standing = sender
+    return address, await request.app[keys.LIMITS].take((TO_INBOX, f"{bucket(address)} {inbox}")) or standing
 
 
 async def store(request: web.Request, values: Mapping[str, Any], sender: Sender, **inbox: str) -> web.Response:
@@ -49,18 +46,19 @@ async def store(request: web.Request, values: Mapping[str, Any], sender: Sender,
 
     `inbox` names the row's place: `username` (folded), or `user_id` and `widget_id`.
     """
+    address, standing = sender
     key = idempotency_key(request)
     feedback_id = await request.app[keys.INTAKE].submit(
         Submission(
             message=values["message"],
             metadata=None if values["metadata"] is None else dump(values["metadata"]),
-            ip_address=kept(sender.address, request.app[keys.CONFIG].ip_mode),
+            ip_address=kept(address, request.app[keys.CONFIG].ip_mode),
             idempotency_key=key,
             body_hash=None if key is None else body_hash(values, inbox.get("widget_id")),
             **inbox,
         )
     )
-    return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201, headers=sender.standing)
+    return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201, headers=standing)
 
 
 def idempotency_key(request: web.Request) -> str | None:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from math import ceil
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from fw.config import Config, Rate
 
@@ -34,12 +34,8 @@ return {0, unpack(found)}
 """
 
 
-class Standing(NamedTuple):
-    """Where a sender stands at the limit that is nearest: how many are left, for how many seconds, and at whose place."""
-
-    left: int
-    seconds: int
-    place: int
+Standing = tuple[int, int, int]
+"""Where a sender stands at the limit that is nearest: how many are left, for how many seconds, and its place."""
 
 
 class Reached(Exception):
@@ -86,7 +82,7 @@ class OwnWindows:
         for window in windows:
             window[0] += 1
         assert least
-        return Standing(least[0] - 1, ceil(least[1] - now), least[2])
+        return least[0] - 1, ceil(least[1] - now), least[2]
 
     def _begin(self, key: tuple[str, str], now: float, seconds: int) -> Window:
         self._windows.pop(key, None)
@@ -131,7 +127,7 @@ class RedisWindows:
         if refused:
             raise Reached(refused - 1, seconds_of(found[0]))
         counts = enumerate(zip(subjects, found[::2], found[1::2], strict=True))
-        return min(Standing(rate[0] - count, seconds_of(left), place) for place, ((_, _, rate), count, left) in counts)
+        return min((rate[0] - count, seconds_of(left), place) for place, ((_, _, rate), count, left) in counts)
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -100,7 +100,7 @@ def test_a_request_is_an_object() -> None:
     found = json.loads(logged(JsonFormatter(), "requests", extra={"requests": [REQUEST]}))
     assert found.pop("pid")
     assert found == {
-        "time": "2023-11-14T22:13:20.012Z",
+        "time": "2023-11-14T22:13:20.012500Z",
         "level": "WARNING",
         "logger": "fw.test",
         "message": "request",
