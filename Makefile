@@ -6,7 +6,7 @@ PEERS := .venv/.peers
 # Bytecode is compiled when it is first used: most of it never is.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run test test-quick lint bench clean
+.PHONY: run test test-quick lint bench soak clean
 
 run: $(INSTALLED)  ## start the service, with a PostgreSQL of its own where DATABASE_URL is not set
 	@exec $(BIN)/fw serve
@@ -24,6 +24,9 @@ lint: $(CHECKS)  ## check style and types
 
 bench: $(PEERS)  ## measure the service beside others, with wrk
 	$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(PEERS)  ## see for five minutes whether its memory stays what it is
+	$(BIN)/python -m tests.bench.soak $(ARGS)
 
 clean:  ## remove what was installed and built, never data
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -35,6 +35,13 @@ class Audience:
             raise RuntimeError(f"{len(told['events']):,} events of {expected:,} came, and {told['closed']} sockets were closed")
         return [(feedback_id, moment) for feedback_id, moment in told["events"]]
 
+    async def drain(self) -> int:
+        """Return how many events have come since. Raises `RuntimeError` where a socket was closed."""
+        told = await self._say(0, events=0, seconds=0)
+        if told["closed"]:
+            raise RuntimeError(f"{told['closed']} sockets were closed")
+        return len(told["events"])
+
     async def _say(self, patience: float, **command: Any) -> Any:
         assert self._process.stdin
         assert self._process.stdout
