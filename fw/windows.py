@@ -12,8 +12,8 @@ from fw.config import Config, Rate
 
 log = logging.getLogger("fw.limits")
 
-MOST: Final = 200_000
-"""Windows that are kept, some 40 MB of them; beyond that the oldest are forgotten."""
+MOST: Final = 100_000
+"""Windows that are kept, some 35 MB of them; beyond that the oldest are forgotten."""
 REDIS_SECONDS: Final = 0.5
 AWAY_SECONDS: Final = 5.0
 
