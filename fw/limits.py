@@ -63,16 +63,17 @@ class Limits:
         Returns the headers that tell how the sender stands, once half of what is allowed is gone. Raises `TooManyRequests`,
         and counts nothing, where any limit is reached.
         """
-        rates = self._rates
-        limited = [(name, subject, rates[name]) for name, subject in subjects if name in rates]
-        if not limited:
-            return {}
         try:
-            left, seconds, place = await self._shared.take(limited) if self._shared else self._own.take(limited)
+            if self._shared:
+                standing = await self._shared.take(subjects, self._rates)
+            else:
+                standing = self._own.take(subjects, self._rates)
         except Reached as reached:
-            raise self._refusal(limited[reached.place][0], reached.seconds) from None
-        name, _, (most, _) = limited[place]
-        return {} if left > most // 2 else self._headers(name, left, seconds)
+            raise self._refusal(reached.name, reached.seconds) from None
+        if standing is None or standing[0] > self._rates[standing[2]][0] // 2:
+            return {}
+        left, seconds, name = standing
+        return self._headers(name, left, seconds)
 
     def inbox_of(self, widget_id: str) -> str | None:
         """Return the inbox of a widget that has been heard of; a name of it that is out of date does no harm."""

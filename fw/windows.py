@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import Any, Final
 
@@ -34,22 +34,24 @@ return {0, unpack(found)}
 """
 
 
-Standing = tuple[int, int, int]
-"""Where a sender stands at the limit that is nearest: how many are left, for how many seconds, and its place."""
+Standing = tuple[int, int, str]
+"""Where a sender stands at the limit that is nearest: how many are left, for how many seconds, and its name."""
 
 
 class Reached(Exception):
-    """A limit is reached: the place of its subject, and the seconds that its window still lasts."""
+    """A limit is reached: its name, and the seconds that its window still lasts."""
 
-    def __init__(self, place: int, seconds: int) -> None:
-        super().__init__(place, seconds)
-        self.place, self.seconds = place, seconds
+    def __init__(self, name: str, seconds: int) -> None:
+        super().__init__(name, seconds)
+        self.name, self.seconds = name, seconds
 
 
 Window = list[Any]
 """What is counted, and when it ends."""
-Subject = tuple[str, str, Rate]
-"""A limit by its name, who it is counted for, and its rate."""
+Subject = tuple[str, str]
+"""A limit by its name, and who it is counted for."""
+Rates = Mapping[str, Rate]
+"""What is allowed, by the names of limits; what has none here is not limited."""
 
 
 class OwnWindows:
@@ -58,35 +60,37 @@ class OwnWindows:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         # In the order of their beginning: a window that begins anew goes to the end.
-        self._windows: dict[tuple[str, str], Window] = {}
+        self._windows: dict[Subject, Window] = {}
 
     def __len__(self) -> int:
         return len(self._windows)
 
-    def take(self, subjects: Sequence[Subject]) -> Standing:
-        """Count one for each subject; of these there is at least one.
+    def take(self, subjects: Sequence[Subject], rates: Rates) -> Standing | None:
+        """Count one for each subject, and tell of the limit that is nearest; None where nothing is limited.
 
         Raises `Reached`, and counts nothing, where any is at its limit.
         """
-        now, windows, least = self._clock(), [], None
-        for place, (name, subject, (most, seconds)) in enumerate(subjects):
-            window = self._windows.get((name, subject))
+        now, found, nearest, least = self._clock(), [], None, 0
+        for subject in subjects:
+            rate = rates.get(subject[0])
+            if rate is None:
+                continue
+            window = self._windows.get(subject)
             if window is None or window[1] <= now:
-                window = self._begin((name, subject), now, seconds)
-            left = most - window[0]
+                window = self._begin(subject, now + rate[1], now)
+            left = rate[0] - window[0]
             if left <= 0:
-                raise Reached(place, ceil(window[1] - now))
-            windows.append(window)
-            if least is None or left < least[0]:
-                least = left, window[1], place
-        for window in windows:
+                raise Reached(subject[0], ceil(window[1] - now))
+            found.append(window)
+            if nearest is None or left < least:
+                nearest, least = (subject[0], window[1]), left
+        for window in found:
             window[0] += 1
-        assert least
-        return least[0] - 1, ceil(least[1] - now), least[2]
+        return None if nearest is None else (least - 1, ceil(nearest[1] - now), nearest[0])
 
-    def _begin(self, key: tuple[str, str], now: float, seconds: int) -> Window:
-        self._windows.pop(key, None)
-        window = self._windows[key] = [0, now + seconds]
+    def _begin(self, subject: Subject, end: float, now: float) -> Window:
+        self._windows.pop(subject, None)
+        window = self._windows[subject] = [0, end]
         if len(self._windows) > MOST:
             self._forget(now)
         return window
@@ -111,29 +115,32 @@ class RedisWindows:
         self._client: Any = Redis.from_url(config.redis_url, protocol=2, socket_connect_timeout=REDIS_SECONDS)
         self._script = self._client.register_script(TAKE)
 
-    async def take(self, subjects: Sequence[Subject]) -> Standing:
+    async def take(self, subjects: Sequence[Subject], rates: Rates) -> Standing | None:
         """Count as `OwnWindows.take` does, over all processes."""
+        limited = [subject for subject in subjects if subject[0] in rates]
+        if not limited:
+            return None
         if time.monotonic() < self._away_until:
-            return self._own.take(subjects)
-        numbers = [number for _, _, (most, seconds) in subjects for number in (most, seconds * 1000)]
+            return self._own.take(limited, rates)
+        numbers = [number for name, _ in limited for number in (rates[name][0], rates[name][1] * 1000)]
         try:
             async with asyncio.timeout(REDIS_SECONDS):
-                refused, *found = await self._script(keys=[hashed(*subject) for subject in subjects], args=numbers)
+                refused, *found = await self._script(keys=[hashed(*subject) for subject in limited], args=numbers)
         # Whatever the driver says: feedback is not refused for want of a counter.
         except Exception as error:  # noqa: BLE001
             log.warning("redis: limits are counted by each process", extra={"reason": type(error).__name__})
             self._away_until = time.monotonic() + AWAY_SECONDS
-            return self._own.take(subjects)
+            return self._own.take(limited, rates)
         if refused:
-            raise Reached(refused - 1, seconds_of(found[0]))
-        counts = enumerate(zip(subjects, found[::2], found[1::2], strict=True))
-        return min((rate[0] - count, seconds_of(left), place) for place, ((_, _, rate), count, left) in counts)
+            raise Reached(limited[refused - 1][0], seconds_of(found[0]))
+        counts = zip(limited, found[::2], found[1::2], strict=True)
+        return min((rates[name][0] - count, seconds_of(left), name) for (name, _), count, left in counts)
 
     async def close(self) -> None:
         await self._client.aclose()
 
 
-def hashed(name: str, subject: str, rate: Rate) -> str:
+def hashed(name: str, subject: str) -> str:
     """Name a window without the address in it."""
     return f"fw:limit:{name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}"
 

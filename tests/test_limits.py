@@ -18,7 +18,8 @@ from tests.test_bus import REDIS, redis_server
 
 ALICE, BOB = "203.0.113.5", "198.51.100.7"
 LIMITS = {name: RATES[name] for name in ("submission", "submission-inbox")}
-WINDOW = ("name", "subject", (3, 60))
+RATES_HERE = {"name": (3, 60), "other": (1, 60)}
+WINDOW = ("name", "subject")
 
 
 class Clock:
@@ -139,26 +140,26 @@ async def test_says_nothing_of_limits_where_they_are_off(client: TestClient, use
 def test_a_window_ends() -> None:
     clock = Clock()
     windows = OwnWindows(clock)
-    assert [windows.take([WINDOW])[0] for _ in range(3)] == [2, 1, 0]
+    assert [windows.take([WINDOW], RATES_HERE)[0] for _ in range(3)] == [2, 1, 0]
     clock.now += 59.5
     with pytest.raises(Reached) as reached:
-        windows.take([WINDOW])
-    assert (reached.value.place, reached.value.seconds) == (0, 1)
+        windows.take([WINDOW], RATES_HERE)
+    assert (reached.value.name, reached.value.seconds) == ("name", 1)
     clock.now += 0.5
-    assert windows.take([WINDOW]) == (2, 60, 0)
+    assert windows.take([WINDOW], RATES_HERE) == (2, 60, "name")
 
 
 def test_windows_are_bounded() -> None:
     clock = Clock()
     windows = OwnWindows(clock)
     for number in range(MOST + 1):
-        windows.take([("name", f"{number}", (1, 60))])
+        windows.take([("other", f"{number}")], RATES_HERE)
     assert len(windows) <= MOST
     with pytest.raises(Reached):
-        windows.take([("name", f"{MOST - 1}", (1, 60))])
+        windows.take([("other", f"{MOST - 1}")], RATES_HERE)
     clock.now += 60
     for number in range(MOST):
-        windows.take([("other", f"{number}", (1, 60))])
+        windows.take([("other", f"new {number}")], RATES_HERE)
     assert len(windows) <= MOST
 
 
@@ -176,19 +177,20 @@ async def both(config: Config, tmp_path: Path) -> AsyncIterator[tuple[RedisWindo
 
 async def test_processes_count_together_in_redis(both: tuple[RedisWindows, RedisWindows]) -> None:
     one, other = both
-    subjects = [("one", "subject", (20, 60)), ("other", "subject", (30, 60))]
-    found = await asyncio.gather(*((one, other)[n % 2].take(subjects) for n in range(40)), return_exceptions=True)
+    rates = {"one": (20, 60), "other": (30, 60)}
+    subjects = [("one", "subject"), ("other", "subject"), ("unlimited", "subject")]
+    found = await asyncio.gather(*((one, other)[n % 2].take(subjects, rates) for n in range(40)), return_exceptions=True)
     assert sum(isinstance(result, tuple) for result in found) == 20
     refusals = [result for result in found if isinstance(result, Reached)]
     assert len(refusals) == 20
-    assert {refusal.place for refusal in refusals} == {0}
+    assert {refusal.name for refusal in refusals} == {"one"}
     # Nothing of those that were refused was counted.
-    assert (await one.take(subjects[1:]))[0] == 9
+    assert (await one.take(subjects[1:], rates))[0] == 9
 
 
 async def test_each_process_counts_while_redis_is_away(config: Config) -> None:
     windows = RedisWindows(replace(config, redis_url="redis://127.0.0.1:1"))
-    assert [(await windows.take([WINDOW]))[0] for _ in range(3)] == [2, 1, 0]
+    assert [(await windows.take([WINDOW], RATES_HERE))[0] for _ in range(3)] == [2, 1, 0]
     with pytest.raises(Reached):
-        await windows.take([WINDOW])
+        await windows.take([WINDOW], RATES_HERE)
     await windows.close()
