@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,11 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load(os.environ)
         logs.configure(config.log_level, config.log_format)
         if not options.needs_database:
-            options.run(config, options)
-            return 0
+            return options.run(config, options) or 0
         with provide(config) as ready:
-            options.run(ready, options)
-            return 0
+            return options.run(ready, options) or 0
     except ConfigError as error:
         print(f"fw: {error}", file=sys.stderr)
     except Problem as problem:
@@ -93,6 +91,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("file", type=Path, metavar="FILE")
     command.add_argument("--force", action="store_true", help="replace everything that the database holds")
     command.set_defaults(run=restore)
+
+    command = commands.add_parser("doctor", help="look for what goes wrong in practice, and say what to do")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command.set_defaults(run=doctor, needs_database=False)
 
     command = commands.add_parser("user", help="look after accounts")
     actions = command.add_subparsers(required=True, metavar="ACTION")
@@ -161,7 +163,7 @@ def serve(config: Config, options: argparse.Namespace) -> None:
 
 
 def listen_and_serve(config: Config) -> None:
-    from fw import migrations, server, workers
+    from fw import capacity, migrations, server, workers
 
     # Until the server takes over.
     unwind_on_sigterm()
@@ -171,6 +173,8 @@ def listen_and_serve(config: Config) -> None:
         raise ConfigError(f"HOST, PORT: cannot listen on {config.host} port {config.port}: {error.strerror or error}") from None
     with sock:
         migrations.migrate(config)
+        with migrations.connect(config) as connection:
+            capacity.warn(config, connection)
         host, port = sock.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         run_server = workers.run if config.web_concurrency > 1 else server.run
@@ -246,6 +250,25 @@ def restore(config: Config, options: argparse.Namespace) -> None:
     with Progress(sys.stderr) as progress:
         done = restore(config, options.file, progress, force=options.force)
     print(done)
+
+
+def doctor(config: Config, options: argparse.Namespace) -> int:
+    """Examine whatever configuration there is. Returns 1 where something failed."""
+    from fw.doctor import report
+    from fw.findings import Subject
+
+    # What is going on is told by the findings.
+    logs.configure("WARNING", config.log_format)
+    unwind_on_sigterm()
+    subject = Subject(config=config, is_embedded=not config.database_url)
+    with ExitStack() as stack:
+        if subject.is_embedded:
+            try:
+                subject = replace(subject, config=stack.enter_context(provide(config)))
+            except ConfigError as error:
+                subject = replace(subject, trouble=str(error))
+        is_well = asyncio.run(report(subject, lambda text: print(text, flush=True), as_json=options.json))
+    return 0 if is_well else 1
 
 
 def premium(config: Config, options: argparse.Namespace) -> None:

@@ -14,7 +14,9 @@ from fw.statements import statements
 LAYERS = (
     "__main__",
     "cli",
-    "workers server embedded migrations archive backup tail",
+    "doctor",
+    "machine_checks database_checks outside_checks",
+    "workers server embedded migrations archive backup capacity findings tail",
     "app",
     "middleware cors observer",
     "routes",
