@@ -167,6 +167,22 @@ async def test_has_every_client_begin_anew(world: World, make_client: MakeClient
         assert await ws.receive_json() == {"event": "resync", "cursor": inbox["cursor"]}
 
 
+async def test_goes_on_under_a_live_socket(world: World, tmp_path: Path) -> None:
+    """Servers are to be stopped first; one that was forgotten has its readers begin anew."""
+    user = world.user
+    await run(backup, world, tmp_path / "all.dump")
+    async with user.client.ws_connect("/api/feedback/live", headers=user.headers) as ws:
+        assert (await ws.receive_json())["event"] == "hello"
+        await user.receive("lost")
+        assert (await ws.receive_json())["feedback"]["message"] == "lost"
+        await run(restore, world, tmp_path / "all.dump", force=True)
+        await user.receive("new")
+        event = await ws.receive_json()
+        assert event == {"event": "resync", "cursor": (await user.inbox())["cursor"]}
+        await user.receive("newer")
+        assert (await ws.receive_json())["feedback"]["message"] == "newer"
+
+
 async def test_restores_logins_and_keys(world: World, make_client: MakeClient, tmp_path: Path) -> None:
     await run(backup, world, tmp_path / "all.dump")
     await change_much(world)
