@@ -22,7 +22,7 @@ from tests.bench.bench import Bench
 from tests.bench.cluster import Cluster, run_cluster
 from tests.bench.load import Missing, find_wrk
 from tests.bench.report import Section
-from tests.bench.sections import growth, lists, live, logins, submissions
+from tests.bench.sections import growth, lists, live, logins, submissions, watching
 
 SECTIONS: Final[Mapping[str, Callable[[Bench], Awaitable[Section]]]] = {
     "a": submissions.run,
@@ -30,6 +30,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Awaitable[Section]]]] = {
     "c": live.run,
     "d": logins.run,
     "e": growth.run,
+    "f": watching.run,
 }
 PACKAGES: Final = ("aiohttp", "asyncpg", "uvloop", "fastapi", "uvicorn", "sqlalchemy", "psycopg2-binary")
 
