@@ -5,7 +5,7 @@ import resource
 import tempfile
 from typing import Final
 
-from fw.findings import Finding, Subject, failed, ok, skipped, told, warning
+from fw.findings import Finding, Subject, failed, ok, skipped, warning
 
 DISTINCT_CHARACTERS: Final = 8
 """Fewer are no random secret: 32 random hexadecimal digits have fewer once in ten million times."""
@@ -57,7 +57,7 @@ async def check_data_directory(subject: Subject) -> Finding:
             os.fsync(file.fileno())
     except OSError as error:
         return failed(
-            f"{path}: cannot be written: {told(error, subject.config)}", "set FW_DATA_DIR to a folder of the program's own"
+            f"{path}: cannot be written: {error.strerror}", "set FW_DATA_DIR to a folder of the program's own"
         )
     kept = path / "jwt-secret"
     if kept.exists() and kept.stat().st_mode & 0o077:
