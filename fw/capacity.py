@@ -38,7 +38,12 @@ def capacity(config: Config, connection: psycopg.Connection[Any]) -> Capacity:
 
 def warn(config: Config, connection: psycopg.Connection[Any]) -> None:
     """Log one warning, with the sum, where there could be too few connections."""
-    found = capacity(config, connection)
+    try:
+        found = capacity(config, connection)
+    except psycopg.Error as error:
+        # Not to know is no reason not to start.
+        log.warning("connections could not be compared", extra={"reason": type(error).__name__})
+        return
     if not found.is_enough:
         log.warning("there may be too few connections: %s", found.sum)
 

@@ -56,9 +56,7 @@ async def check_data_directory(subject: Subject) -> Finding:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return failed(
-            f"{path}: cannot be written: {error.strerror}", "set FW_DATA_DIR to a folder of the program's own"
-        )
+        return failed(f"{path}: cannot be written: {error.strerror}", "set FW_DATA_DIR to a folder of the program's own")
     kept = path / "jwt-secret"
     if kept.exists() and kept.stat().st_mode & 0o077:
         return warning(f"{kept} may be read by others", f"chmod 600 {kept}")
