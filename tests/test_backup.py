@@ -497,9 +497,10 @@ async def test_a_backup_that_is_stopped_leaves_nothing(make_database: MakeDataba
     await transaction.start()
     await connection.execute("LOCK TABLE feedback IN ACCESS EXCLUSIVE MODE")
     watcher = await asyncpg.connect(url)
+    dumping = "SELECT * FROM pg_stat_activity WHERE application_name = 'pg_dump' AND datname = current_database()"
 
     async def waits() -> bool:
-        return await watcher.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        return await watcher.fetchval(f"SELECT count(*) > 0 FROM ({dumping}) AS d WHERE wait_event_type = 'Lock'")
 
     async with fw("backup", "all.dump", folder=tmp_path, DATABASE_URL=url, FW_JWT_SECRET=SECRET) as process:
         await until(waits, "pg_dump to wait")
@@ -509,7 +510,7 @@ async def test_a_backup_that_is_stopped_leaves_nothing(make_database: MakeDataba
     assert list(tmp_path.glob("*all.dump*")) == []
 
     async def is_gone() -> bool:
-        return await watcher.fetchval("SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'pg_dump'")
+        return await watcher.fetchval(f"SELECT count(*) = 0 FROM ({dumping}) AS d")
 
     await until(is_gone, "pg_dump to end")
     await transaction.rollback()
