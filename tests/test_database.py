@@ -1,12 +1,18 @@
-"""The pool of connections, among many who want one."""
+"""Connections to the database: among many who want one, and encrypted where that is asked for."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from fw.config import Config
+import pytest
+
+from fw import migrations
+from fw.config import Config, ConfigError
 from fw.database import Database
+from fw.errors import Unavailable
+from tests.waiting import until
 
 CONNECTIONS = 3
 GREEDY = 12
@@ -33,3 +39,43 @@ async def test_serves_who_waits_longest_first(config: Config) -> None:
     # Those who come first wait for connections to be made, each for its own.
     late = max(place - number for place, number in enumerate(served) if number >= GREEDY)
     assert late <= CONNECTIONS, f"somebody was overtaken by {late}"
+
+
+class Plain:
+    """A server that speaks no TLS, and keeps what it is told all the same."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self.url = ""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.heard.append(await reader.read(1000))
+        writer.write(b"N")
+        self.heard.append(await reader.read(1000))
+        writer.close()
+
+
+@pytest.fixture
+async def plain() -> AsyncIterator[Plain]:
+    plain = Plain()
+    async with await asyncio.start_server(plain.answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        plain.url = f"postgresql://somebody:hush@127.0.0.1:{port}/fw?sslmode=require"
+        yield plain
+
+
+async def test_both_drivers_insist_on_the_encryption_that_the_url_asks_for(config: Config, plain: Plain) -> None:
+    secured = replace(config, database_url=plain.url)
+    async with Database(secured) as database:
+        with pytest.raises(Unavailable):
+            await database.change("health.applied_migrations")
+    with pytest.raises(ConfigError):
+        await asyncio.to_thread(migrations.migrate, secured)
+    # The request for TLS (PostgreSQL's protocol, SSLRequest), and nothing after its refusal.
+    asked = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
+
+    async def all_heard() -> bool:
+        return len(plain.heard) >= 4
+
+    await until(all_heard, "both connections to end")
+    assert set(plain.heard) == {asked, b""}
