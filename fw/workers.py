@@ -12,8 +12,11 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from prometheus_client.multiprocess import mark_process_dead
 
+from fw import __version__
 from fw.config import Config
 from fw.server import BACKLOG, Runner, make_runner, spare_the_collector
+
+log = logging.getLogger("fw.server")
 
 STOP_SECONDS: Final = 12
 """What a worker has to finish what is in flight; platforms kill after 30 s, some after 15."""
@@ -42,8 +45,10 @@ class Service(BaseApplication):  # type: ignore[misc]
             "proc_name": "feedbackwave",
             "loglevel": "warning",
             "when_ready": self._say_ready,
+            "post_worker_init": lambda _: log.info("worker started"),
             "worker_exit": end_worker,
             "child_exit": forget_worker,
+            "on_exit": lambda _: log.info("stopped"),
         }
         if Path("/dev/shm").is_dir():  # noqa: S108
             # Signs of life are written to a file: not to a disk, which may be slow or read-only.
@@ -52,6 +57,7 @@ class Service(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def _say_ready(self, arbiter: object) -> None:
+        log.info("started", extra={"version": __version__, "processes": self._config.web_concurrency})
         self._ready()
 
     def load(self) -> Callable[[], Any]:
@@ -67,10 +73,12 @@ class Service(BaseApplication):  # type: ignore[misc]
 def forget_worker(arbiter: Arbiter, worker: Any) -> None:
     """Take the gauges of a worker that has ended out of the metrics."""
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    log.info("worker gone", extra={"worker": worker.pid})
 
 
 def end_worker(arbiter: Arbiter, worker: Any) -> None:
     """End a worker here and now: it is a fork, and must not unwind into what its parent has opened, the database above all."""
+    log.info("worker stopped")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(worker.exit_code if worker.booted else Arbiter.WORKER_BOOT_ERROR)

@@ -1,6 +1,7 @@
 """`WEB_CONCURRENCY`: several processes on one port."""
 
 import asyncio
+import json
 import signal
 from pathlib import Path
 
@@ -31,6 +32,8 @@ async def test_share_a_port_and_the_embedded_database_and_stop_together(tmp_path
         assert not any(lives(worker) for worker in workers)
         assert not lives(database)
         assert "Traceback" not in server.output
+        said = [json.loads(line)["message"] for line in server.output.splitlines() if line.startswith("{")]
+        assert [said.count(what) for what in ("started", "worker started", "worker stopped", "stopped")] == [1, 2, 2, 1]
 
 
 async def test_one_that_is_killed_is_replaced_and_leaves_the_database_alone(tmp_path: Path) -> None:
