@@ -18,6 +18,7 @@ from fw.inbox.listener import Listener
 from fw.limits import Limits
 from fw.metrics import Metrics
 from fw.observer import Observer
+from fw.openapi import Description
 from fw.passwords import Passwords
 from fw.purge import Purge
 from fw.routes import ROUTES, Access, Origins
@@ -43,6 +44,7 @@ def create_app(config: Config) -> web.Application:
     app[keys.COUNTERS] = Counters(database)
     app[keys.METRICS] = Metrics(database, intake, hub, listener, passwords, limits)
     observer = app[keys.OBSERVER] = Observer(app[keys.METRICS])
+    app[keys.DESCRIPTION] = Description(ROUTES)
     parts = (
         Tracking(config),
         observer,

@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--force", action="store_true", help="replace everything that the database holds")
     command.set_defaults(run=restore)
 
+    command = commands.add_parser("openapi", help="print the API's description (OpenAPI 3.1)")
+    command.set_defaults(run=openapi, needs_database=False)
+
     command = commands.add_parser("doctor", help="look for what goes wrong in practice, and say what to do")
     command.add_argument("--json", action="store_true", help="for programs")
     command.set_defaults(run=doctor, needs_database=False)
@@ -250,6 +253,13 @@ def restore(config: Config, options: argparse.Namespace) -> None:
     with Progress(sys.stderr) as progress:
         done = restore(config, options.file, progress, force=options.force)
     print(done)
+
+
+def openapi(config: Config, options: argparse.Namespace) -> None:
+    from fw.openapi import Description
+    from fw.routes import ROUTES
+
+    print(Description(ROUTES).json.decode())
 
 
 def doctor(config: Config, options: argparse.Namespace) -> int:

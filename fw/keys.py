@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fw.limits import Limits
     from fw.metrics import Metrics
     from fw.observer import Observer
+    from fw.openapi import Description
     from fw.passwords import Passwords
     from fw.routes import Access
     from fw.tokens import Caller, Tokens
@@ -35,6 +36,7 @@ FEED: Final[web.AppKey[Feed]] = web.AppKey("feed")
 HUB: Final[web.AppKey[Hub]] = web.AppKey("hub")
 LISTENER: Final[web.AppKey[Listener]] = web.AppKey("listener")
 COUNTERS: Final[web.AppKey[Counters]] = web.AppKey("counters")
+DESCRIPTION: Final[web.AppKey[Description]] = web.AppKey("description")
 ACCESS: Final[web.AppKey[dict[web.AbstractRoute, Access]]] = web.AppKey("access")
 
 TRACE: Final[web.RequestKey[tuple[str, float]]] = web.RequestKey("trace")

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Final
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict, istr
+from multidict import istr
 
 from fw import keys
 from fw.credentials import bearer_token
@@ -24,15 +24,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 EXPOSED: Final = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
 """What a page on another site may read of a response's headers."""
 X_REQUEST_ID: Final = istr("X-Request-ID")
-EVERYWHERE: Final = CIMultiDict(
-    {
-        hdrs.SERVER: "FeedbackWave",
-        hdrs.VARY: hdrs.ORIGIN,
-        istr("X-Content-Type-Options"): "nosniff",
-        istr("Content-Security-Policy"): "default-src 'none'; frame-ancestors 'none'",
-    }
+USUAL: Final = (
+    (istr(hdrs.VARY), "Origin"),
+    (istr(hdrs.CACHE_CONTROL), "no-store"),
+    (istr("X-Content-Type-Options"), "nosniff"),
+    (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
 )
-"""What is in every response; of what has no page to show, nothing is to be shown (OWASP REST Security Cheat Sheet)."""
+"""Of what has no page to show, nothing is to be shown (OWASP REST Security Cheat Sheet)."""
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
@@ -60,15 +58,22 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if response.status == 101:
         # A socket keeps its headers as long as it lives.
         return
-    response.headers.update(EVERYWHERE)
-    if hdrs.CACHE_CONTROL not in response.headers:
-        response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    add_usual(response)
     origin = request.headers.get(hdrs.ORIGIN)
     if origin and request.match_info.route.resource is None:
         allowed = request.app[keys.CONFIG].cors_origins
         if origin in allowed or "*" in allowed:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(EXPOSED)
+
+
+def add_usual(response: web.StreamResponse) -> None:
+    """Say what every response says, where it does not say otherwise."""
+    headers = response.headers
+    headers[hdrs.SERVER] = "FeedbackWave"
+    for name, value in USUAL:
+        if name not in headers:
+            headers[name] = value
 
 
 def word_as_problem(response: web.Response, known_id: str) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from marshmallow import Schema, ValidationError
 
 from fw.errors import Invalid, MalformedJson, Problem, RequestTimeout, UnsupportedMediaType
+from fw.operations import FORM, JSON, operation_of
 
 BODY_SECONDS: Final = 20.0
 """How long a body of at most 64 KiB may take."""
-FORM: Final = "application/x-www-form-urlencoded"
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -31,16 +31,19 @@ DECODER: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_fini
 """The standard parser keeps what others lose: long integers, and lone surrogates, to be named as such."""
 
 
-async def read_object(request: web.Request, schema: Schema, *, optional: bool = False) -> dict[str, Any]:
-    """Read the body as one JSON object and validate it; with `optional`, no body is an empty object.
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """Read the body as one object of the kind that the operation takes, and validate it.
 
     Raises `UnsupportedMediaType`, `MalformedJson`, `Invalid`.
     """
+    operation = operation_of(request.match_info.handler)
     raw = await read_body(request)
-    if not raw and optional:
-        return validate(schema, {})
-    refuse_other_media(request)
-    return validate(schema, parse_object(raw))
+    if not raw and operation.is_body_optional:
+        return validate(operation.body[JSON], {})
+    media = media_type(request)
+    if media not in operation.body:
+        raise UnsupportedMediaType
+    return validate(operation.body[media], await read_form(request) if media == FORM else parse_object(raw))
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -55,14 +58,25 @@ async def read_body(request: web.Request) -> bytes:
         raise RequestTimeout from None
 
 
-def refuse_other_media(request: web.Request) -> None:
-    """Take JSON in UTF-8, said so or not said at all."""
-    if "Content-Type" not in request.headers:
-        return
+def media_type(request: web.Request) -> str:
+    """Tell what the body is: JSON in UTF-8 where nothing is said. Raises `UnsupportedMediaType` for JSON in other encodings."""
+    if hdrs.CONTENT_TYPE not in request.headers:
+        return JSON
     media = request.content_type
-    is_json = media == "application/json" or (media.startswith("application/") and media.endswith("+json"))
-    if not is_json or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+    if media != JSON and not (media.startswith("application/") and media.endswith("+json")):
+        return media
+    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType
+    return JSON
+
+
+async def read_form(request: web.Request) -> dict[str, Any]:
+    """Read the body as a form; of a field that comes twice the first counts. Raises `UnsupportedMediaType`."""
+    try:
+        form = await request.post()
+    except (ValueError, LookupError):
+        raise UnsupportedMediaType from None
+    return {name: form[name] for name in form}
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -76,9 +90,14 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return parsed
 
 
-def read_query(request: web.Request, schema: Schema) -> dict[str, Any]:
+def read_query(request: web.Request) -> dict[str, Any]:
     """Validate the query string; of a parameter that comes twice the first counts. Raises `Invalid`."""
-    return validate(schema, {name: request.query[name] for name in request.query})
+    return validate(operation_of(request.match_info.handler).query, {name: request.query[name] for name in request.query})
+
+
+def read_headers(request: web.Request) -> dict[str, Any]:
+    """Validate what the operation takes of the request's head. Raises `Invalid`."""
+    return validate(operation_of(request.match_info.handler).headers, request.headers)
 
 
 def validate(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,18 +121,24 @@ def reply(values: Any, *, status: int = 200, headers: Mapping[str, str] | None =
 
 def reply_problem(problem: Problem, request_id: str) -> web.Response:
     """Answer with a problem (RFC 9457)."""
-    body: dict[str, Any] = {
-        "type": f"/problems/{problem.slug}",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "request_id": request_id,
-    }
-    if problem.errors is not None:
-        body["errors"] = _printable(problem.errors)
+    body = problem_object(type(problem), problem.detail, request_id, problem.errors)
     return web.Response(
         body=orjson.dumps(body), status=problem.status, headers=problem.headers, content_type="application/problem+json"
     )
+
+
+def problem_object(
+    problem: type[Problem], detail: str, request_id: str, errors: Mapping[Any, Any] | None = None
+) -> dict[str, Any]:
+    """Make the object that tells of a problem."""
+    told: dict[str, Any] = {
+        "type": f"/problems/{problem.slug}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    return told if errors is None else {**told, "errors": _printable(errors)}
 
 
 def _printable(value: Any) -> Any:

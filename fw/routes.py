@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from fw.handlers import auth, feedback, health, live, users, widgets
+from fw.handlers import auth, docs, feedback, health, live, users, widgets
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -65,6 +65,12 @@ ROUTES: Final = (
     operator("GET", "/health", health.alive),
     operator("GET", "/health/ready", health.ready),
     operator("GET", "/metrics", health.metrics),
+    # The description
+    anyone("GET", "/api/openapi.json", docs.description),
+    anyone("GET", "/api/docs", docs.page),
+    anyone("GET", "/api/docs/{file}", docs.asset),
+    anyone("GET", "/problems", docs.problems),
+    anyone("GET", "/problems/{slug}", docs.problem),
     # Accounts
     anyone("POST", "/api/auth/register", auth.register),
     anyone("POST", "/api/auth/login", auth.login),

@@ -16,7 +16,7 @@ from fw import __version__, keys
 from fw.app import create_app
 from fw.config import Config
 from fw.errors import BY_STATUS, Problem
-from fw.middleware import EVERYWHERE, request_id
+from fw.middleware import add_usual, request_id
 from fw.observer import AccessLog
 from fw.payload import reply_problem
 
@@ -59,7 +59,7 @@ class ProblemHandler(RequestHandler):
         problem = BY_STATUS.get(status, Problem)()
         response = reply_problem(problem, request_id(request))
         response.headers["X-Request-ID"] = request_id(request)
-        response.headers.update(EVERYWHERE)
+        add_usual(response)
         response.force_close()
         return response
 

@@ -9,14 +9,16 @@ from aiohttp import web
 
 from fw import keys
 from fw.addresses import bucket, client_address, kept
-from fw.errors import Invalid
 from fw.ids import created_at
 from fw.inbox.intake import Submission
-from fw.payload import reply
+from fw.operations import Answer
+from fw.payload import read_headers, reply
+from fw.schemas import answers
 from fw.schemas.feedback import dump
 
 SUBMISSION: Final = "submission"
 TO_INBOX: Final = "submission-inbox"
+RECEIPT: Final = Answer(201, answers.Receipt(), ("RateLimit", "RateLimit-Policy"))
 
 
 Sender = tuple[str | None, dict[str, str]]
@@ -47,7 +49,7 @@ async def store(request: web.Request, values: Mapping[str, Any], sender: Sender,
     `inbox` names the row's place: `username` (folded), or `user_id` and `widget_id`.
     """
     address, standing = sender
-    key = idempotency_key(request)
+    key = read_headers(request).get("idempotency_key")
     feedback_id = await request.app[keys.INTAKE].submit(
         Submission(
             message=values["message"],
@@ -59,14 +61,6 @@ async def store(request: web.Request, values: Mapping[str, Any], sender: Sender,
         )
     )
     return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201, headers=standing)
-
-
-def idempotency_key(request: web.Request) -> str | None:
-    """Return the caller's key, if there is one. Raises `Invalid`."""
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not (1 <= len(key) <= 255 and key.isprintable()):
-        raise Invalid(errors={"Idempotency-Key": ["Must be 1 to 255 printable characters."]})
-    return key
 
 
 def body_hash(values: Mapping[str, Any], widget_id: str | None) -> bytes:

@@ -20,6 +20,7 @@ from fw.app import create_app
 from fw.config import Config
 from fw.embedded import postgres
 from fw.migrations import migrate
+from tests.conformance import Conformance
 from tests.people import Person, make_person
 
 SECRET = "a secret of the tests of 32 bytes and more"
@@ -80,13 +81,21 @@ def config(database_url: str, tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-async def make_client(aiohttp_client: Any, config: Config) -> MakeClient:
-    """Start the application, with settings (and a server) as a test likes, and give a client of it."""
+async def make_client(aiohttp_client: Any, config: Config) -> AsyncIterator[MakeClient]:
+    """Start the application, with settings (and a server) as a test likes, and give a client of it.
+
+    Whatever it answers has to be as its description says.
+    """
+
+    conformance = Conformance()
 
     async def make(*, server: dict[str, Any] | None = None, **settings: Any) -> TestClient:
-        return await aiohttp_client(create_app(replace(config, **settings)), server_kwargs=server or {})
+        app = create_app(replace(config, **settings))
+        app.on_response_prepare.append(conformance)
+        return await aiohttp_client(app, server_kwargs=server or {})
 
-    return make
+    yield make
+    assert not conformance.faults, "\n".join(conformance.faults)
 
 
 @pytest.fixture

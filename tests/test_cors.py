@@ -25,7 +25,7 @@ async def client(make_client: MakeClient) -> TestClient:
 
 def fill(path: str) -> str:
     """Put an id where a path has a parameter."""
-    for name in ("{id}", "{ref}", "{username}"):
+    for name in ("{id}", "{ref}", "{username}", "{slug}", "{file}"):
         path = path.replace(name, str(uuid4()))
     return path
 

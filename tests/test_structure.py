@@ -18,15 +18,15 @@ LAYERS = (
     "machine_checks database_checks outside_checks",
     "workers server embedded migrations archive backup capacity findings tail",
     "app",
-    "middleware cors observer",
+    "middleware cors observer openapi",
     "routes",
     "handlers",
     "credentials submissions statistics",
     "metrics",
-    "inbox counters purge limits windows tracking tokens passwords payload schemas addresses pages search",
+    "inbox counters purge limits windows tracking tokens passwords payload schemas addresses pages search json_schemas",
     "database",
     "logs",
-    "statements ids config errors keys",
+    "operations statements ids config errors keys",
 )
 """From top to bottom. A module imports from its own layer, without circles, and from those below."""
 LAYER_OF: Mapping[str, int] = {part: number for number, layer in enumerate(LAYERS) for part in layer.split()}

@@ -8,18 +8,21 @@ from marshmallow import ValidationError
 
 from fw import keys
 from fw.credentials import caller_bucket, check_password, own, session_of, with_token, wrong_password
-from fw.errors import Invalid, UnsupportedMediaType, WrongCredentials
+from fw.errors import EmailTaken, Invalid, TooManyRequests, UsernameTaken, WrongCredentials
 from fw.ids import new_id
 from fw.inbox.bus import SESSIONS
-from fw.payload import FORM, invalid, read_body, read_object, reply, validate
+from fw.operations import FORM, JSON, Answer, operation
+from fw.payload import invalid, read_object, reply
+from fw.schemas import answers
 from fw.schemas import users as schemas
 
 log = logging.getLogger("fw.auth")
 
 
+@operation(Answer(201, answers.Session()), body=schemas.REGISTER, refuses=(EmailTaken, UsernameTaken, TooManyRequests))
 async def register(request: web.Request) -> web.Response:
     """Make an account and log it in."""
-    values = await read_object(request, schemas.REGISTER)
+    values = await read_object(request)
     await request.app[keys.LIMITS].count(registration=caller_bucket(request))
     user_id = new_id()
     ticket = request.app[keys.TOKENS].issue(user_id)
@@ -36,6 +39,11 @@ async def register(request: web.Request) -> web.Response:
     return reply(with_token(user, ticket), status=201)
 
 
+@operation(
+    Answer(200, answers.Session()),
+    body={JSON: schemas.LOGIN, FORM: schemas.LOGIN_FORM},
+    refuses=(WrongCredentials, TooManyRequests),
+)
 async def login(request: web.Request) -> web.Response:
     """Open a session for whoever knows the password."""
     name, password = await read_credentials(request)
@@ -57,23 +65,16 @@ async def login(request: web.Request) -> web.Response:
 
 async def read_credentials(request: web.Request) -> tuple[str, str]:
     """Read a name and a password, from JSON or from the OAuth 2 password form."""
-    if request.content_type == FORM:
-        await read_body(request)
-        try:
-            form = await request.post()
-        except (ValueError, LookupError):
-            raise UnsupportedMediaType from None
-        values = validate(schemas.LOGIN_FORM, {name: form[name] for name in form})
-        return values["username"], values["password"]
-    values = await read_object(request, schemas.LOGIN)
-    password = values.pop("password")
-    ((kind, name),) = values.items()
+    values = await read_object(request)
+    kind = next(kind for kind in ("username", "email", "login") if kind in values)
+    name = values[kind]
     if (kind == "username" and "@" in name) or (kind == "email" and "@" not in name):
         # What cannot be a name of that kind is nobody's.
         name = "\x01"
-    return name, password
+    return name, values["password"]
 
 
+@operation(Answer(204))
 async def logout(request: web.Request) -> web.Response:
     """End the session of the token."""
     caller = request[keys.CALLER]
@@ -83,14 +84,16 @@ async def logout(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+@operation(Answer(200, answers.Me()))
 async def me(request: web.Request) -> web.Response:
     """Tell who the token speaks for."""
     return reply(own(await request.app[keys.DATABASE].row("users.me", request[keys.CALLER].user_id)))
 
 
+@operation(Answer(204), body=schemas.PASSWORD_CHANGE, refuses=(TooManyRequests,))
 async def change_password(request: web.Request) -> web.Response:
     """Set a new password for whoever knows the current one, and end all other sessions."""
-    values = await read_object(request, schemas.PASSWORD_CHANGE)
+    values = await read_object(request)
     caller = request[keys.CALLER]
     current = await check_password(request, values["current_password"])
     refuse_names(values["new_password"], current["username"], current["email"])
@@ -105,9 +108,10 @@ async def change_password(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+@operation(Answer(204), body=schemas.PASSWORD_RESET, refuses=(TooManyRequests,))
 async def reset_password(request: web.Request) -> web.Response:
     """Set a new password by a reset token, once, and end all sessions."""
-    values = await read_object(request, schemas.PASSWORD_RESET)
+    values = await read_object(request)
     await request.app[keys.LIMITS].count(login=caller_bucket(request))
     token_hash = hashlib.sha256(values["token"].encode()).digest()
     account = await request.app[keys.DATABASE].row("users.find_reset", token_hash)

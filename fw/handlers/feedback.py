@@ -9,33 +9,39 @@ from aiohttp import web
 
 from fw import keys, pages, search
 from fw.credentials import own
-from fw.errors import NotFound
+from fw.errors import IdempotencyMismatch, NotFound, TooManyRequests
 from fw.ids import is_id
 from fw.inbox.bus import INBOXES
 from fw.inbox.feed import Reading, item
+from fw.operations import Answer, operation
 from fw.payload import not_modified, read_object, read_query, reply
+from fw.schemas import answers
 from fw.schemas import feedback as schemas
 from fw.schemas.users import USERNAME
-from fw.submissions import admit, store
+from fw.submissions import RECEIPT, admit, store
 
 MARK_AT_ONCE: Final = 2000
 """Items that one statement marks: some 50 ms, for which the inbox takes nothing else in."""
 
 
+@operation(
+    RECEIPT, body=schemas.SUBMIT, headers=schemas.SUBMIT_HEADERS, refuses=(NotFound, IdempotencyMismatch, TooManyRequests)
+)
 async def submit(request: web.Request) -> web.Response:
     """Take feedback for a user, from anyone."""
     username = request.match_info["ref"].lower()
     is_name = USERNAME.fullmatch(username) is not None
     sender = await admit(request, username if is_name else "")
-    values = await read_object(request, schemas.SUBMIT)
+    values = await read_object(request)
     if not is_name:
         raise NotFound
     return await store(request, values, sender, username=username)
 
 
+@operation(Answer(200, answers.Inbox(), ("ETag",)), Answer(304, None, ("ETag",)), query=schemas.LIST)
 async def list_inbox(request: web.Request) -> web.Response:
     """List the inbox, filtered, a page at a time."""
-    wanted = read_query(request, schemas.LIST)
+    wanted = read_query(request)
     user_id, database = request[keys.CALLER].user_id, request.app[keys.DATABASE]
     if request.if_none_match:
         etag = tag(user_id, own(await database.row("feedback.position", user_id))["cursor"], wanted)
@@ -58,7 +64,7 @@ def filters(wanted: Mapping[str, Any]) -> tuple[str, str, bool | None, str | Non
     """Return what a page is chosen by: the ids it lies between, is_read, widget_id, and the pattern of a search."""
     low, high = schemas.span(wanted.get("from_"), wanted.get("to"))
     if "after" in wanted:
-        after = pages.decode(wanted["after"])
+        after = wanted["after"]
         low, high = (max(low, after), high) if wanted["order"] == "oldest" else (low, min(high, after))
     text = wanted.get("q")
     return low, high, wanted.get("is_read"), wanted.get("widget_id"), search.pattern(text) if text else None
@@ -70,6 +76,7 @@ def tag(user_id: str, cursor: int, wanted: Mapping[str, Any]) -> str:
     return hashlib.blake2b(question.encode(), digest_size=12).hexdigest()
 
 
+@operation(Answer(200, answers.Feedback()), refuses=(NotFound,))
 async def show(request: web.Request) -> web.Response:
     """Show one item."""
     return reply(await find(request, request.match_info["ref"]))
@@ -84,9 +91,10 @@ async def find(request: web.Request, feedback_id: str) -> Mapping[str, Any]:
     return row
 
 
+@operation(Answer(200, answers.Feedback()), body=schemas.MARK, is_body_optional=True, refuses=(NotFound,))
 async def mark(request: web.Request) -> web.Response:
     """Mark one item read or unread."""
-    values = await read_object(request, schemas.MARK, optional=True)
+    values = await read_object(request)
     feedback_id = request.match_info["id"]
     if not is_id(feedback_id):
         raise NotFound
@@ -96,9 +104,10 @@ async def mark(request: web.Request) -> web.Response:
     return reply(changed or await find(request, feedback_id))
 
 
+@operation(Answer(200, answers.Changed()), body=schemas.MARK_MANY)
 async def mark_many(request: web.Request) -> web.Response:
     """Mark items as read: by their ids, or all that arrived up to a cursor."""
-    values = await read_object(request, schemas.MARK_MANY)
+    values = await read_object(request)
     database, user_id = request.app[keys.DATABASE], request[keys.CALLER].user_id
     if "ids" in values:
         row = own(await database.change("feedback.mark_ids", user_id, values["ids"]))
@@ -112,6 +121,7 @@ async def mark_many(request: web.Request) -> web.Response:
     return reply({"changed": changed})
 
 
+@operation(Answer(204), refuses=(NotFound,))
 async def delete(request: web.Request) -> web.Response:
     """Delete an item: its text at once, its place in the log after seven days."""
     feedback_id = request.match_info["ref"]
@@ -125,9 +135,10 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+@operation(Answer(200, answers.Changes()), query=schemas.SINCE)
 async def changes(request: web.Request) -> web.Response:
     """Tell what changed after a cursor; where nothing has, wait for it."""
-    wanted = read_query(request, schemas.SINCE)
+    wanted = read_query(request)
     found = await wait_for_changes(request, wanted["since"], wanted["wait"])
     return reply({"events": found.events(), "cursor": found.cursor, "more": found.more})
 

@@ -10,6 +10,7 @@ from fw.errors import Invalid, MalformedJson, OriginNotAllowed, TooManyRequests,
 from fw.inbox.feed import Reading
 from fw.inbox.hub import Hub
 from fw.inbox.live import Close, Socket
+from fw.operations import Answer, operation
 from fw.payload import parse_object, read_query, validate
 from fw.schemas import feedback as schemas
 from fw.schemas.common import BIGGEST
@@ -23,10 +24,16 @@ PING_SECONDS: Final = 25.0
 MESSAGE_BYTES: Final = 4096
 
 
+@operation(
+    Answer(101),
+    query=schemas.LIVE,
+    refuses=(OriginNotAllowed, TooManyRequests, UpgradeRequired),
+    optional_token="bearer",
+)
 async def live(request: web.Request) -> web.StreamResponse:
     """Send what happens to the caller's inbox until one of us leaves."""
     refuse_foreign_origin(request)
-    since = read_query(request, schemas.LIVE)["since"]
+    since = read_query(request).get("since")
     # No compression: it costs three times the memory, and frames would no longer be the same for all readers.
     ws = web.WebSocketResponse(
         protocols=(PROTOCOL,), heartbeat=PING_SECONDS, compress=False, max_msg_size=MESSAGE_BYTES, timeout=2.0

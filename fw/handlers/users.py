@@ -6,15 +6,18 @@ from aiohttp import web
 
 from fw import keys
 from fw.credentials import check_password, own
-from fw.errors import Forbidden, Invalid, NotFound
+from fw.errors import EmailTaken, Forbidden, Invalid, NotFound, TooManyRequests, UsernameTaken
 from fw.inbox.bus import SESSIONS
+from fw.operations import Answer, operation
 from fw.payload import read_object, reply
+from fw.schemas import answers
 from fw.schemas import users as schemas
 from fw.tokens import BILLING
 
 log = logging.getLogger("fw.auth")
 
 
+@operation(Answer(200, answers.PublicUser()), refuses=(NotFound,))
 async def public(request: web.Request) -> web.Response:
     """Show what anyone may know of an account."""
     username = request.match_info["username"]
@@ -24,9 +27,10 @@ async def public(request: web.Request) -> web.Response:
     return reply(user)
 
 
+@operation(Answer(200, answers.User()), body=schemas.PROFILE, refuses=(EmailTaken, UsernameTaken, TooManyRequests))
 async def update_profile(request: web.Request) -> web.Response:
     """Change what is given; another e-mail address only for whoever knows the password."""
-    values = await read_object(request, schemas.PROFILE)
+    values = await read_object(request)
     user_id, database = request[keys.CALLER].user_id, request.app[keys.DATABASE]
     email = values.get("email")
     if email is not None:
@@ -46,9 +50,10 @@ async def update_profile(request: web.Request) -> web.Response:
     return reply(own(user))
 
 
+@operation(Answer(200, answers.User()), body=schemas.PREMIUM, refuses=(Forbidden, NotFound))
 async def set_premium(request: web.Request) -> web.Response:
     """Set premium: billing for anyone, a user off for themselves, and on where the configuration lets them."""
-    values = await read_object(request, schemas.PREMIUM)
+    values = await read_object(request)
     caller, database = request[keys.CALLER], request.app[keys.DATABASE]
     username = values.get("username")
     if caller.scope == BILLING:
@@ -68,9 +73,10 @@ async def set_premium(request: web.Request) -> web.Response:
     return reply(user)
 
 
+@operation(Answer(204), body=schemas.ACCOUNT_DELETION, refuses=(TooManyRequests,))
 async def delete(request: web.Request) -> web.Response:
     """Delete the account with all that is its own, for whoever knows the password."""
-    values = await read_object(request, schemas.ACCOUNT_DELETION)
+    values = await read_object(request)
     await check_password(request, values["current_password"])
     user_id = request[keys.CALLER].user_id
     await request.app[keys.DATABASE].change("users.delete", user_id)

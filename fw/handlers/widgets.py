@@ -8,40 +8,34 @@ from marshmallow import ValidationError
 
 from fw import ids, keys, pages
 from fw.database import Row
-from fw.errors import Forbidden, NotFound, OriginNotAllowed, PremiumRequired
-from fw.payload import (
-    invalid,
-    not_modified,
-    parse_object,
-    read_body,
-    read_object,
-    read_query,
-    refuse_other_media,
-    reply,
-    validate,
-)
+from fw.errors import Forbidden, IdempotencyMismatch, NotFound, OriginNotAllowed, PremiumRequired, TooManyRequests
+from fw.operations import JSON, Answer, operation
+from fw.payload import invalid, not_modified, read_object, read_query, reply
+from fw.schemas import answers
 from fw.schemas import widgets as schemas
-from fw.schemas.feedback import dump
+from fw.schemas.feedback import SUBMIT_HEADERS, dump
 from fw.statistics import report
-from fw.submissions import admit, admit_to, store
+from fw.submissions import RECEIPT, admit, admit_to, store
 
 FREE: Final = 3
 PREMIUM: Final = 100
 COLUMNS: Final = ("name", "type", "theme", "settings", "is_active")
 
 
+@operation(Answer(200, answers.Widgets()), query=schemas.LIST)
 async def list_own(request: web.Request) -> web.Response:
     """List the caller's widgets, newest first."""
-    wanted = read_query(request, schemas.LIST)
-    below = pages.decode(wanted["after"]) if "after" in wanted else ids.HIGHEST
+    wanted = read_query(request)
+    below = wanted.get("after", ids.HIGHEST)
     rows = await request.app[keys.DATABASE].rows("widgets.list", request[keys.CALLER].user_id, below, wanted["limit"] + 1)
     items = rows[: wanted["limit"]]
     return reply({"items": items, "next": pages.encode(items[-1]["id"]) if len(rows) > len(items) else None})
 
 
+@operation(Answer(201, answers.Widget(), ("Location",)), body=schemas.CREATE, refuses=(Forbidden, PremiumRequired))
 async def create(request: web.Request) -> web.Response:
     """Make a widget, within what the caller's plan holds."""
-    values = await read_object(request, schemas.CREATE)
+    values = await read_object(request)
     user_id, widget_id = request[keys.CALLER].user_id, ids.new_id()
     row = await request.app[keys.DATABASE].change(
         "widgets.create", user_id, widget_id, ids.created_at(widget_id), *columns(values), FREE, PREMIUM
@@ -64,6 +58,7 @@ async def limit_reached(request: web.Request) -> Forbidden | PremiumRequired:
     return PremiumRequired(f"A free account holds {FREE} widgets at most, a premium one {PREMIUM}.")
 
 
+@operation(Answer(200, answers.Widget()), refuses=(NotFound,))
 async def show(request: web.Request) -> web.Response:
     """Show one of the caller's widgets."""
     return reply(await find(request, "widgets.one", request[keys.CALLER].user_id))
@@ -78,9 +73,10 @@ async def find(request: web.Request, statement: str, *owner: str) -> Row:
     return row
 
 
+@operation(Answer(200, answers.Widget()), body=schemas.CHANGE, refuses=(NotFound,))
 async def update(request: web.Request) -> web.Response:
     """Change what is given of one of the caller's widgets."""
-    values = await read_object(request, schemas.CHANGE)
+    values = await read_object(request)
     widget_id = request.match_info["id"]
     row = ids.is_id(widget_id) and await request.app[keys.DATABASE].change(
         "widgets.update", request[keys.CALLER].user_id, widget_id, *columns(values)
@@ -90,6 +86,7 @@ async def update(request: web.Request) -> web.Response:
     return reply(row)
 
 
+@operation(Answer(204), refuses=(NotFound,))
 async def delete(request: web.Request) -> web.Response:
     """Delete one of the caller's widgets; its feedback stays."""
     widget_id = request.match_info["id"]
@@ -100,15 +97,17 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+@operation(Answer(200, answers.Stats()), query=schemas.STATS, refuses=(NotFound, PremiumRequired))
 async def stats(request: web.Request) -> web.Response:
     """Report a widget's numbers, day by day."""
-    wanted = read_query(request, schemas.STATS)
+    wanted = read_query(request)
     user_id = request[keys.CALLER].user_id
     widget = await find(request, "widgets.owned", user_id)
     await request.app[keys.COUNTERS].flush()
     return reply(await report(request.app[keys.DATABASE], user_id, widget, wanted.get("from_"), wanted.get("to"), wanted["tz"]))
 
 
+@operation(Answer(200, answers.WidgetConfig(), ("ETag",)), Answer(304, None, ("ETag",)), refuses=(NotFound,))
 async def config(request: web.Request) -> web.Response:
     """Show what a page needs to show the widget, to anyone, cacheable for a minute."""
     widget = await find(request, "widgets.public")
@@ -121,12 +120,18 @@ async def config(request: web.Request) -> web.Response:
     return shown
 
 
+@operation(
+    RECEIPT,
+    body=schemas.SUBMIT,
+    headers=SUBMIT_HEADERS,
+    refuses=(NotFound, OriginNotAllowed, IdempotencyMismatch, TooManyRequests),
+)
 async def submit(request: web.Request) -> web.Response:
     """Take feedback through a widget, from the pages that may show it."""
     limits, widget_id = request.app[keys.LIMITS], request.match_info["id"]
     inbox = limits.inbox_of(widget_id)
     sender = await admit(request, inbox)
-    values = await read_object(request, schemas.SUBMIT)
+    values = await read_object(request)
     widget = await find(request, "widgets.public")
     if inbox is None:
         limits.learn(widget_id, widget["username"].lower())
@@ -144,12 +149,10 @@ async def submit(request: web.Request) -> web.Response:
     return await store(request, values, sender, user_id=widget["user_id"], widget_id=widget["id"])
 
 
+@operation(Answer(204), body={JSON: schemas.EVENT, "text/plain": schemas.EVENT}, refuses=(NotFound,))
 async def count_event(request: web.Request) -> web.Response:
     """Count a view or an opening; a page that closes sends it as text/plain (sendBeacon)."""
-    raw = await read_body(request)
-    if request.content_type != "text/plain":
-        refuse_other_media(request)
-    values = validate(schemas.EVENT, parse_object(raw))
+    values = await read_object(request)
     widget = await find(request, "widgets.public")
     request.app[keys.COUNTERS].count(widget["id"], values["event"])
     return web.Response(status=204)

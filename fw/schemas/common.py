@@ -1,12 +1,13 @@
 """Fields and rules that all schemas share."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final, TypeVar
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, missing, validates_schema
 
+from fw import pages
 from fw.ids import is_id
 
 T = TypeVar("T")
@@ -58,6 +59,45 @@ class Query(Input):
         unknown = EXCLUDE
 
 
+class Headers(Input):
+    """Fields of a request's head: others are ignored."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+def exactly_one(*names: str, blame: str = "_schema") -> Callable[..., None]:
+    """Make a rule of a schema: of these fields one is given, and no other. `blame` is the field that the error names."""
+
+    @validates_schema
+    def check(self: Schema, data: Mapping[str, Any], **_: Any) -> None:
+        if len(data.keys() & set(names)) != 1:
+            raise ValidationError(f"Give exactly one of {listed(names)}.", blame)
+
+    return shaped(check, oneOf=[{"required": [name]} for name in names])
+
+
+def at_least_one(*names: str) -> Callable[..., None]:
+    """Make a rule of a schema: one of these fields is given, or more."""
+
+    @validates_schema
+    def check(self: Schema, data: Mapping[str, Any], **_: Any) -> None:
+        if not data.keys() & set(names):
+            raise ValidationError(f"Give at least one of {listed(names)}.")
+
+    return shaped(check, anyOf=[{"required": [name]} for name in names])
+
+
+def shaped(rule: Callable[..., None], **shape: Any) -> Callable[..., None]:
+    """Note what a rule of a schema is in JSON Schema, for the description of the API."""
+    rule.shape = shape  # type: ignore[attr-defined]
+    return rule
+
+
+def listed(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def storable(text: str) -> str:
     """Refuse what PostgreSQL cannot store: NUL and lone surrogates."""
     if "\0" in text:
@@ -82,6 +122,27 @@ class Rule(fields.Field[T]):
     def read(self, value: Any) -> T:
         raise NotImplementedError
 
+    def describe(self) -> dict[str, Any]:
+        """Tell in JSON Schema what passes, as far as it can be told there."""
+        raise NotImplementedError
+
+
+class Matching(Rule[str]):
+    """A text that matches a pattern as a whole; the pattern means the same in Python and in ECMA-262."""
+
+    def __init__(self, pattern: str, error: str, *, high: int | None = None, example: str = "", **options: Any) -> None:
+        super().__init__(**options)
+        self.pattern, self.error, self.high, self.example = re.compile(pattern), error, high, example
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, str) or (self.high and len(value) > self.high) or not self.pattern.fullmatch(value):
+            raise ValidationError(self.error)
+        return value
+
+    def describe(self) -> dict[str, Any]:
+        shape = {"type": "string", "pattern": f"^(?:{self.pattern.pattern})$", "examples": [self.example]}
+        return {**shape, "maxLength": self.high} if self.high else shape
+
 
 class Text(Rule[str]):
     """A text of a bounded number of characters, outer white space trimmed where asked."""
@@ -100,6 +161,11 @@ class Text(Rule[str]):
             raise ValidationError(f"Must have at most {self.high:,} characters.")
         return text
 
+    def describe(self) -> dict[str, Any]:
+        pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$" if self.trim and self.low else r"^[^\u0000]*$"
+        shape = {"type": "string", "maxLength": self.high, "pattern": pattern}
+        return {**shape, "minLength": self.low} if self.low else shape
+
 
 class Flag(Rule[bool]):
     """A JSON boolean, and nothing that merely looks like one."""
@@ -108,6 +174,9 @@ class Flag(Rule[bool]):
         if not isinstance(value, bool):
             raise ValidationError("Must be true or false.")
         return value
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "boolean"}
 
 
 class Whole(Rule[int]):
@@ -126,6 +195,9 @@ class Whole(Rule[int]):
             raise ValidationError(f"Must be from {self.low} to {self.high}.")
         return value
 
+    def describe(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
 
 class Id(Rule[str]):
     """A UUID, in lower case."""
@@ -134,6 +206,22 @@ class Id(Rule[str]):
         if not isinstance(value, str) or not is_id(value):
             raise ValidationError("Must be a UUID.")
         return value.lower()
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "format": "uuid"}
+
+
+class After(Rule[str]):
+    """The `next` of another page; read as the id that a page begins after."""
+
+    def read(self, value: Any) -> str:
+        try:
+            return pages.decode(value)
+        except ValueError:
+            raise ValidationError("Must be the 'next' of another page.") from None
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^(?:{pages.PATTERN.pattern})$"}
 
 
 class QueryFlag(Rule[bool]):
@@ -146,6 +234,9 @@ class QueryFlag(Rule[bool]):
             raise ValidationError("Must be true or false.")
         return self.WORDS[value]
 
+    def describe(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
 
 class Day(Rule[date]):
     """A calendar day, as 2026-01-31."""
@@ -157,6 +248,9 @@ class Day(Rule[date]):
             return date.fromisoformat(value)
         except ValueError:
             raise ValidationError("There is no such day.") from None
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "format": "date"}
 
 
 class Moment(Rule["datetime | date"]):
@@ -175,3 +269,6 @@ class Moment(Rule["datetime | date"]):
             except (ValueError, OverflowError):
                 pass
         raise ValidationError("Must be a date (2026-01-31) or a timestamp (2026-01-31T12:00:00Z).")
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}

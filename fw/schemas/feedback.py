@@ -6,11 +6,26 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate
 
 from fw import ids
 from fw.errors import Invalid
-from fw.schemas.common import BIGGEST, Body, Flag, Id, Moment, Query, QueryFlag, Rule, Text, Whole, storable
+from fw.schemas.common import (
+    BIGGEST,
+    After,
+    Body,
+    Flag,
+    Headers,
+    Id,
+    Moment,
+    Query,
+    QueryFlag,
+    Rule,
+    Text,
+    Whole,
+    exactly_one,
+    storable,
+)
 
 MESSAGE: Final = 5000
 METADATA_BYTES: Final = 4096
@@ -31,6 +46,15 @@ class Metadata(Rule[dict[str, Any]]):
         if isinstance(rating, bool) or not isinstance(rating, int | float):
             raise ValidationError({"rating": ["Must be a number."]})
         return value
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {"rating": {"type": "number"}},
+            "additionalProperties": True,
+            "description": f"At most {METADATA_BYTES:,} bytes as JSON, {METADATA_LEVELS} levels deep, without NUL characters.",
+            "examples": [{"page": "/pricing"}],
+        }
 
 
 def inspect(value: Any, level: int) -> None:
@@ -61,9 +85,31 @@ class Submit(Body):
     metadata = Metadata(allow_none=True, load_default=None)
 
 
+class IdempotencyKey(Rule[str]):
+    """A name for one submission, by which its repetitions are known."""
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, str) or not 1 <= len(value) <= 255 or not value.isprintable():
+            raise ValidationError("Must be 1 to 255 printable characters.")
+        return value
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 255,
+            "pattern": r"^[!-~]([ -~]*[!-~])?$",
+            "description": "Repeated with the same body within 24 hours, it is answered with the first one's id.",
+        }
+
+
+class SubmitHeaders(Headers):
+    idempotency_key = IdempotencyKey(data_key="Idempotency-Key")
+
+
 class List(Query):
     limit = Whole(1, 100, load_default=20)
-    after = fields.String()
+    after = After()
     is_read = QueryFlag()
     q = Text(0, 200)
     widget_id = Id()
@@ -79,11 +125,7 @@ class Mark(Body):
 class MarkMany(Body):
     ids = fields.List(Id(), validate=validate.Length(1, 500))
     up_to = Whole(0, BIGGEST)
-
-    @validates_schema
-    def _one_way(self, data: Mapping[str, Any], **_: Any) -> None:
-        if len(data) != 1:
-            raise ValidationError("Give either ids or up_to.")
+    _one_way = exactly_one("ids", "up_to")
 
 
 class Since(Query):
@@ -92,7 +134,7 @@ class Since(Query):
 
 
 class Live(Query):
-    since = Whole(0, BIGGEST, load_default=None)
+    since = Whole(0, BIGGEST)
 
 
 class Hello(Body):
@@ -131,6 +173,7 @@ def midnight(day: Any) -> datetime:
 
 
 SUBMIT: Final = Submit()
+SUBMIT_HEADERS: Final = SubmitHeaders()
 LIST: Final = List()
 MARK: Final = Mark()
 MARK_MANY: Final = MarkMany()

@@ -9,7 +9,7 @@ from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from fw.passwords import common_passwords
-from fw.schemas.common import Body, Flag, Rule, Text, storable
+from fw.schemas.common import Body, Flag, Matching, Rule, Text, at_least_one, exactly_one, storable
 
 USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
 RESERVED: Final = frozenset(
@@ -20,6 +20,12 @@ RESERVED: Final = frozenset(
     "help home inbox info legal mail metrics moderator null official openapi owner postmaster pricing privacy problems ready "
     "root security service settings signin signup sitemap static status support system team terms undefined user username "
     "users web webmaster widget www".split()
+)
+
+
+HTTPS: Final = (
+    r"[Hh][Tt][Tt][Pp][Ss]://([^\s\x00-\x1f\x7f\"<>\\^`{|}/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?"
+    r"([/?#][^\s\x00-\x1f\x7f\"<>\\^`{|}]*)?"
 )
 
 
@@ -42,16 +48,21 @@ class EmailField(Rule[Email]):
             raise ValidationError(str(error)) from None
         return Email(address, address.casefold())
 
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "format": "email", "maxLength": 320, "examples": ["you@example.com"]}
 
-class Username(Rule[str]):
+
+class Username(Matching):
     """A username that may be taken, kept as typed."""
 
+    def __init__(self, **options: Any) -> None:
+        error = "Must be 3 to 30 letters (A-Z), digits, '_' or '-', and begin with a letter or digit."
+        super().__init__(USERNAME.pattern, error, example="you", **options)
+
     def read(self, value: Any) -> str:
-        if not isinstance(value, str) or not USERNAME.fullmatch(value):
-            raise ValidationError("Must be 3 to 30 letters (A-Z), digits, '_' or '-', and begin with a letter or digit.")
-        if value.lower() in RESERVED:
+        if super().read(value).lower() in RESERVED:
             raise ValidationError("This name is reserved.")
-        return value
+        return str(value)
 
 
 class NewPassword(Text):
@@ -66,25 +77,29 @@ class NewPassword(Text):
             raise ValidationError("This is one of the most common passwords.")
         return password
 
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "examples": ["a long one of yours"]}
 
-class ImageUrl(Rule[str]):
+
+class ImageUrl(Matching):
     """An `https://` URL of at most 2,000 characters."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            HTTPS,
+            "Must be an https:// URL of at most 2,000 characters.",
+            high=2000,
+            example="https://example.com/you.png",
+            **options,
+        )
+
     def read(self, value: Any) -> str:
-        if not isinstance(value, str) or len(value) > 2000 or not is_https(storable(value)):
-            raise ValidationError("Must be an https:// URL of at most 2,000 characters.")
-        return value
-
-
-def is_https(text: str) -> bool:
-    if not text.lower().startswith("https://") or re.search(r"[\s\x00-\x1f\x7f\"<>\\^`{|}]", text):
-        return False
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return False
-    return bool(parts.hostname) and not parts.username and parts.password is None
+        url = storable(super().read(value))
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            raise ValidationError(self.error) from None
+        return url
 
 
 def email_key(typed: str) -> str:
@@ -119,11 +134,7 @@ class Login(Body):
     email = Text(1, 320)
     login = Text(1, 320)
     password = Text(0, 65536, required=True)
-
-    @validates_schema
-    def _one_name(self, data: Mapping[str, Any], **_: Any) -> None:
-        if len(data.keys() & {"username", "email", "login"}) != 1:
-            raise ValidationError("Give exactly one of username, email and login.", "login")
+    _one_name = exactly_one("username", "email", "login", blame="login")
 
 
 class LoginForm(Body):
@@ -133,7 +144,7 @@ class LoginForm(Body):
     scope = fields.String()
     client_id = fields.String()
     client_secret = fields.String()
-    username = Text(1, 320, required=True)
+    login = Text(1, 320, required=True, data_key="username")
     password = Text(0, 65536, required=True)
 
 
@@ -142,11 +153,7 @@ class Profile(Body):
     username = Username()
     profile_image = ImageUrl(allow_none=True)
     current_password = Text(0, 65536)
-
-    @validates_schema
-    def _something(self, data: Mapping[str, Any], **_: Any) -> None:
-        if not data.keys() & {"email", "username", "profile_image"}:
-            raise ValidationError("Give at least one of email, username and profile_image.")
+    _something = at_least_one("email", "username", "profile_image")
 
 
 class Premium(Body):

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate
 
-from fw.schemas.common import Body, Day, Flag, Query, Rule, Text, Whole
+from fw.schemas.common import After, Body, Day, Flag, Matching, Query, Rule, Text, Whole, at_least_one
 from fw.schemas.feedback import MESSAGE, Metadata
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
@@ -17,7 +17,7 @@ TYPES: Final = ("button", "inline", "popup", *RATINGS)
 THEMES: Final = ("light", "dark", "auto")
 ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?")
 # BCP 47 (RFC 5646, 2.1): language, then script, region, variants, extensions, private use.
-LOCALE: Final = re.compile(
+LOCALE: Final = (
     r"([A-Za-z]{2,3}(-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?"
     r"(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(-[0-9A-WY-Za-wy-z](-[A-Za-z0-9]{2,8})+)*(-[xX](-[A-Za-z0-9]{1,8})+)?"
 )
@@ -36,20 +36,18 @@ class Origin(Rule[str]):
         usual = ":443" if origin.startswith("https") else ":80"
         return origin.removesuffix(usual) if match[2] == usual else origin
 
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "maxLength": 300, "examples": ["https://example.com"]}
+
 
 class Settings(Body):
     title = Text(0, 200)
     placeholder = Text(0, 200)
     submit_label = Text(0, 200)
     thank_you = Text(0, 200)
-    color = fields.String(validate=validate.Regexp(r"#[0-9a-fA-F]{6}\Z", error="Must be a color such as #1a2b3c."))
+    color = Matching(r"#[0-9a-fA-F]{6}", "Must be a color such as #1a2b3c.", example="#1a2b3c")
     position = fields.String(validate=validate.OneOf(("bottom-right", "bottom-left")))
-    locale = fields.String(
-        validate=[
-            validate.Length(max=100),
-            validate.Regexp(LOCALE.pattern + r"\Z", error="Must be a language tag such as pt."),
-        ]
-    )
+    locale = Matching(LOCALE, "Must be a language tag such as pt.", high=100, example="pt")
     allowed_origins = fields.List(Origin(), validate=validate.Length(max=20))
 
 
@@ -61,11 +59,7 @@ class Change(Body):
     theme = fields.String(validate=validate.OneOf(THEMES))
     settings = fields.Nested(Settings)
     is_active = Flag()
-
-    @validates_schema
-    def _something(self, data: Mapping[str, Any], **_: Any) -> None:
-        if not data:
-            raise ValidationError("Give at least one of name, type, theme, settings and is_active.")
+    _something = at_least_one("name", "type", "theme", "settings", "is_active")
 
 
 class Create(Body):
@@ -78,7 +72,7 @@ class Create(Body):
 
 class List(Query):
     limit = Whole(1, 100, load_default=20)
-    after = fields.String()
+    after = After()
 
 
 class Submit(Body):
@@ -100,6 +94,12 @@ class Zone(Rule[ZoneInfo]):
         if value not in time_zones():
             raise ValidationError("Must be the name of a time zone, such as Europe/Berlin.")
         return ZoneInfo(value)
+
+    def _serialize(self, value: ZoneInfo | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return value.key if value else None
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "format": "time-zone", "examples": ["Europe/Berlin"]}
 
 
 @cache
