@@ -1,5 +1,6 @@
 """The only assembler: which parts there are, and who gets which."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
@@ -79,12 +80,26 @@ async def end_waits(app: web.Application) -> None:
     app[keys.HUB].close()
 
 
+def exact(path: str) -> str:
+    """Keep a path's parameters from taking the literals that stand in their place in other paths, with methods of their own."""
+    segments = path.split("/")
+    for place, segment in enumerate(segments):
+        literals = {
+            other[place]
+            for other in (line.path.split("/") for line in ROUTES)
+            if len(other) == len(segments) and other[:place] + other[place + 1 :] == segments[:place] + segments[place + 1 :]
+        } - {segment}
+        if segment.startswith("{") and literals:
+            segments[place] = f"{segment[:-1]}:(?!(?:{'|'.join(sorted(map(re.escape, literals)))})(?:/|$))[^{{}}/]+}}"
+    return "/".join(segments)
+
+
 def add_routes(app: web.Application, config: Config) -> None:
     """Register the URL table, with who may call each route, and from where."""
     access: dict[web.AbstractRoute, Access] = {}
     origins: dict[web.ResourceRoute, Origins] = {}
     for line in ROUTES:
-        resource = app.router.add_resource(line.path)
+        resource = app.router.add_resource(exact(line.path))
         for method in (line.method, hdrs.METH_HEAD) if line.method == hdrs.METH_GET else (line.method,):
             route = resource.add_route(method, line.handler, expect_handler=middleware.meet_expectation)
             access[route], origins[route] = line.access, line.origins

@@ -39,9 +39,9 @@ def fill(path: str) -> str:
 
 
 def methods_of(path: str) -> set[str]:
-    """Return the methods of every route that takes this path, one with a parameter in a literal's place too."""
-    found = set()
-    for route in ROUTES:
+    """Return the methods of every route that takes this path; of what stands in the table word for word, those alone."""
+    found = {route.method for route in ROUTES if route.path == path}
+    for route in () if found else ROUTES:
         pattern = "/".join("[^/]+" if is_parameter(segment) else re.escape(segment) for segment in route.path.split("/"))
         if re.fullmatch(pattern, path):
             found.add(route.method)
@@ -117,6 +117,15 @@ async def test_a_method_that_a_path_does_not_have_is_refused(client: TestClient,
         response = await client.request(method, filled)
         await problem(response, 405, "method-not-allowed")
         assert set(re.split(r", *", response.headers["Allow"])) & set(METHODS) == allowed
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/api/users/profile"), ("POST", "/api/feedback/changes"), ("DELETE", "/api/feedback/live")]
+)
+async def test_a_literal_is_no_name(client: TestClient, method: str, path: str) -> None:
+    response = await client.request(method, path)
+    await problem(response, 405, "method-not-allowed")
+    assert method not in response.headers["Allow"]
 
 
 @pytest.mark.parametrize("path", PATHS)
