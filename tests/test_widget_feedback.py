@@ -79,9 +79,18 @@ async def test_takes_every_rating_of_its_range(client: TestClient, user: Person,
 async def test_refuses_what_is_no_rating_of_its_range(client: TestClient, user: Person, kind: str) -> None:
     widget = await user.make_widget(type=kind)
     outside = (NUMBERS[kind][0] - 1, NUMBERS[kind][-1] + 1, -(2**63), 10**400)
-    for rating in (*outside, True, False, "3", "", 3.0, 3.5, [3], {}):
+    for rating in (*outside, True, False, "3", "", 3.5, 1e300, [3], {}):
         await refused(await send(client, widget, rating=rating, message="Hm"), "rating")
     assert (await user.inbox())["total_count"] == 0
+
+
+async def test_a_rating_may_be_spelled_with_a_point(client: TestClient, user: Person) -> None:
+    widget = await user.make_widget(type="nps")
+    response = await client.post(
+        f"/api/widgets/{widget['id']}/feedback", data=b'{"rating": 9.0}', headers={"Content-Type": "application/json"}
+    )
+    await body(response, 201)
+    assert '"rating":9}' in await (await user.get("/api/feedback")).text()
 
 
 @pytest.mark.parametrize("kind", NUMBERS)

@@ -15,6 +15,7 @@ T = TypeVar("T")
 BIGGEST: Final = 2**63 - 1
 """PostgreSQL's largest bigint."""
 
+PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 MOMENT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)([Zz]|[ +-][0-9]{2}:?[0-9]{2})?)?"
 )
@@ -147,9 +148,9 @@ class Matching(Rule[str]):
 class Text(Rule[str]):
     """A text of a bounded number of characters, outer white space trimmed where asked."""
 
-    def __init__(self, low: int, high: int, *, trim: bool = False, **options: Any) -> None:
+    def __init__(self, low: int, high: int, *, trim: bool = False, example: str = "text", **options: Any) -> None:
         super().__init__(**options)
-        self.low, self.high, self.trim = low, high, trim
+        self.low, self.high, self.trim, self.example = low, high, trim, example
 
     def read(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -163,7 +164,7 @@ class Text(Rule[str]):
 
     def describe(self) -> dict[str, Any]:
         pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$" if self.trim and self.low else r"^[^\u0000]*$"
-        shape = {"type": "string", "maxLength": self.high, "pattern": pattern}
+        shape = {"type": "string", "maxLength": self.high, "pattern": pattern, "examples": [self.example]}
         return {**shape, "minLength": self.low} if self.low else shape
 
 
@@ -188,6 +189,9 @@ class Whole(Rule[int]):
 
     def read(self, value: Any) -> int:
         if isinstance(value, str) and isinstance(self.parent, Query) and re.fullmatch(r"-?[0-9]{1,20}", value):
+            value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            # JSON knows no difference between 10 and 10.0 (JSON Schema 2020-12, 6.1.1).
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValidationError("Must be a whole number.")

@@ -9,7 +9,6 @@ import orjson
 from marshmallow import ValidationError, fields, validate
 
 from fw import ids
-from fw.errors import Invalid
 from fw.schemas.common import (
     BIGGEST,
     After,
@@ -81,7 +80,7 @@ def dump(metadata: Mapping[str, Any]) -> str:
 
 
 class Submit(Body):
-    message = Text(1, MESSAGE, trim=True, required=True)
+    message = Text(1, MESSAGE, trim=True, example="Well done!", required=True)
     metadata = Metadata(allow_none=True, load_default=None)
 
 
@@ -145,15 +144,13 @@ class Hello(Body):
 
 
 def span(low: Any, high: Any) -> tuple[str, str]:
-    """Return the ids between which everything lies that was made from `low` to `high`: moments, days, or None (open).
-
-    Raises `Invalid` where that is past the end of all dates.
-    """
+    """Return the ids between which everything lies that was made from `low` to `high`: moments, days, or None (open)."""
+    first = ids.LOWEST if low is None else ids.just_before(start(low))
     try:
-        first = ids.LOWEST if low is None else ids.just_before(start(low))
         last = ids.HIGHEST if high is None else ids.just_before(end(high))
     except OverflowError:
-        raise Invalid(errors={"to": ["Must be before the end of the year 9999."]}) from None
+        # The end of all dates.
+        last = ids.HIGHEST
     return first, last
 
 

@@ -3,13 +3,12 @@
 import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from fw.passwords import common_passwords
-from fw.schemas.common import Body, Flag, Matching, Rule, Text, at_least_one, exactly_one, storable
+from fw.schemas.common import PORT, Body, Flag, Matching, Rule, Text, at_least_one, exactly_one, storable
 
 USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
 RESERVED: Final = frozenset(
@@ -24,9 +23,14 @@ RESERVED: Final = frozenset(
 
 
 HTTPS: Final = (
-    r"[Hh][Tt][Tt][Pp][Ss]://([^\s\x00-\x1f\x7f\"<>\\^`{|}/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?"
-    r"([/?#][^\s\x00-\x1f\x7f\"<>\\^`{|}]*)?"
+    r"[Hh][Tt][Tt][Pp][Ss]://([^\s\x00-\x1f\x7f\"<>\\^`{|}/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])"
+    rf"(:({PORT}))?([/?#][^\s\x00-\x1f\x7f\"<>\\^`{{|}}]*)?"
 )
+
+
+TYPED: Final = 4096
+"""Characters of what is typed as a password that has been set: more than any has."""
+EXAMPLE_PASSWORD: Final = "a long one of yours"
 
 
 class Email(NamedTuple):
@@ -69,7 +73,7 @@ class NewPassword(Text):
     """A password that may be set: any characters, exactly as typed, but none of the most common."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(8, 256, required=True, **options)
+        super().__init__(8, 256, example=EXAMPLE_PASSWORD, required=True, **options)
 
     def read(self, value: Any) -> str:
         password = super().read(value)
@@ -78,7 +82,7 @@ class NewPassword(Text):
         return password
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "examples": ["a long one of yours"]}
+        return {**super().describe(), "format": "password"}
 
 
 class ImageUrl(Matching):
@@ -94,12 +98,7 @@ class ImageUrl(Matching):
         )
 
     def read(self, value: Any) -> str:
-        url = storable(super().read(value))
-        try:
-            _ = urlsplit(url).port
-        except ValueError:
-            raise ValidationError(self.error) from None
-        return url
+        return storable(super().read(value))
 
 
 def email_key(typed: str) -> str:
@@ -130,10 +129,10 @@ class Register(Body):
 class Login(Body):
     """A password and one of the three names of its account."""
 
-    username = Text(1, 320)
-    email = Text(1, 320)
-    login = Text(1, 320)
-    password = Text(0, 65536, required=True)
+    username = Text(1, 320, example="you")
+    email = Text(1, 320, example="you@example.com")
+    login = Text(1, 320, example="you")
+    password = Text(0, TYPED, example=EXAMPLE_PASSWORD, required=True)
     _one_name = exactly_one("username", "email", "login", blame="login")
 
 
@@ -144,25 +143,25 @@ class LoginForm(Body):
     scope = fields.String()
     client_id = fields.String()
     client_secret = fields.String()
-    login = Text(1, 320, required=True, data_key="username")
-    password = Text(0, 65536, required=True)
+    login = Text(1, 320, example="you", required=True, data_key="username")
+    password = Text(0, TYPED, example=EXAMPLE_PASSWORD, required=True)
 
 
 class Profile(Body):
     email = EmailField()
     username = Username()
     profile_image = ImageUrl(allow_none=True)
-    current_password = Text(0, 65536)
+    current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD)
     _something = at_least_one("email", "username", "profile_image")
 
 
 class Premium(Body):
     is_premium = Flag(required=True)
-    username = Text(1, 320)
+    username = Text(1, 320, example="you")
 
 
 class PasswordChange(Body):
-    current_password = Text(0, 65536, required=True)
+    current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD, required=True)
     new_password = NewPassword()
 
 
@@ -172,7 +171,7 @@ class PasswordReset(Body):
 
 
 class AccountDeletion(Body):
-    current_password = Text(0, 65536, required=True)
+    current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD, required=True)
 
 
 REGISTER: Final = Register()

@@ -1,6 +1,5 @@
 """Widgets: their settings, what is sent through them, and the days of their statistics."""
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
@@ -8,14 +7,14 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from fw.schemas.common import After, Body, Day, Flag, Matching, Query, Rule, Text, Whole, at_least_one
+from fw.schemas.common import PORT, After, Body, Day, Flag, Matching, Query, Rule, Text, Whole, at_least_one
 from fw.schemas.feedback import MESSAGE, Metadata
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
 """The types that ask for a number, and its bounds."""
 TYPES: Final = ("button", "inline", "popup", *RATINGS)
 THEMES: Final = ("light", "dark", "auto")
-ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?")
+ORIGIN: Final = rf"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:({PORT}))?"
 # BCP 47 (RFC 5646, 2.1): language, then script, region, variants, extensions, private use.
 LOCALE: Final = (
     r"([A-Za-z]{2,3}(-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?"
@@ -23,28 +22,23 @@ LOCALE: Final = (
 )
 
 
-class Origin(Rule[str]):
+class Origin(Matching):
     """An origin as a browser sends it: scheme, host, and a port that is not the usual one."""
 
-    def read(self, value: Any) -> str:
-        if not isinstance(value, str) or len(value) > 300:
-            raise ValidationError("Must be an origin such as https://example.com.")
-        origin = value.lower()
-        match = ORIGIN.fullmatch(origin)
-        if not match or not origin.isascii() or int((match[2] or ":1")[1:]) not in range(1, 65536):
-            raise ValidationError("Must be an origin such as https://example.com, without a path.")
-        usual = ":443" if origin.startswith("https") else ":80"
-        return origin.removesuffix(usual) if match[2] == usual else origin
+    def __init__(self, **options: Any) -> None:
+        error = "Must be an origin such as https://example.com, without a path."
+        super().__init__(ORIGIN, error, high=300, example="https://example.com", **options)
 
-    def describe(self) -> dict[str, Any]:
-        return {"type": "string", "maxLength": 300, "examples": ["https://example.com"]}
+    def read(self, value: Any) -> str:
+        origin = super().read(value).lower()
+        return origin.removesuffix(":443" if origin.startswith("https") else ":80")
 
 
 class Settings(Body):
-    title = Text(0, 200)
-    placeholder = Text(0, 200)
-    submit_label = Text(0, 200)
-    thank_you = Text(0, 200)
+    title = Text(0, 200, example="How do you like it?")
+    placeholder = Text(0, 200, example="Tell us")
+    submit_label = Text(0, 200, example="Send")
+    thank_you = Text(0, 200, example="Thank you!")
     color = Matching(r"#[0-9a-fA-F]{6}", "Must be a color such as #1a2b3c.", example="#1a2b3c")
     position = fields.String(validate=validate.OneOf(("bottom-right", "bottom-left")))
     locale = Matching(LOCALE, "Must be a language tag such as pt.", high=100, example="pt")
@@ -54,7 +48,7 @@ class Settings(Body):
 class Change(Body):
     """Any part of a widget; at least one."""
 
-    name = Text(1, 100, trim=True)
+    name = Text(1, 100, trim=True, example="Footer")
     type = fields.String(validate=validate.OneOf(TYPES))
     theme = fields.String(validate=validate.OneOf(THEMES))
     settings = fields.Nested(Settings)
@@ -63,7 +57,7 @@ class Change(Body):
 
 
 class Create(Body):
-    name = Text(1, 100, trim=True, required=True)
+    name = Text(1, 100, trim=True, example="Footer", required=True)
     type = fields.String(required=True, validate=validate.OneOf(TYPES))
     theme = fields.String(load_default="light", validate=validate.OneOf(THEMES))
     settings = fields.Nested(Settings, load_default=dict)
@@ -78,7 +72,7 @@ class List(Query):
 class Submit(Body):
     """What a widget sends; where it asks for a rating, the rating is the point and the message may be left out."""
 
-    message = Text(0, MESSAGE, trim=True, allow_none=True, load_default="")
+    message = Text(0, MESSAGE, trim=True, example="Well done!", allow_none=True, load_default="")
     rating = Whole(0, 10, allow_none=True, load_default=None)
     metadata = Metadata(allow_none=True, load_default=None)
 
