@@ -26,6 +26,16 @@ PROSE: Final = Path(__file__).parent / "api.md"
 PROBLEM_JSON: Final = "application/problem+json"
 
 SECURITY: Final[Mapping[str, Mapping[str, Any]]] = {
+    "metrics": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The server's `FW_METRICS_TOKEN`, where it has one.",
+    },
+    "billing": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token of the billing system, from `fw token --scope billing`. It sets premium and does nothing else.",
+    },
     "bearer": {
         "type": "http",
         "scheme": "bearer",
@@ -37,17 +47,8 @@ SECURITY: Final[Mapping[str, Mapping[str, Any]]] = {
         "flows": {"password": {"tokenUrl": "/api/auth/login", "scopes": {}}},
         "description": "The same token, got with a username (or e-mail address) and a password.",
     },
-    "billing": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "A token of the billing system, from `fw token --scope billing`. It sets premium and does nothing else.",
-    },
-    "metrics": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "The server's `FW_METRICS_TOKEN`, where it has one.",
-    },
 }
+"""The usual ones last: that is where Swagger UI puts the reader."""
 OWNER: Final[Sequence[Mapping[str, Any]]] = ({"bearer": []}, {"password": []})
 SECURITY_OF: Final[Mapping[Access, Sequence[Mapping[str, Any]]]] = {
     Access.ANYONE: (),
@@ -83,7 +84,7 @@ IN_BODIES: Final = (
 class Description:
     """The API's description, made when it is first asked for."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = routes
 
     @cached_property
@@ -91,7 +92,7 @@ class Description:
         return json.dumps(describe(self._routes), ensure_ascii=False, indent=1).encode()
 
 
-def describe(routes: Iterable[Route]) -> dict[str, Any]:
+def describe(routes: Sequence[Route]) -> dict[str, Any]:
     """Make an OpenAPI 3.1 document of these routes."""
     prose = read_prose()
     plugin = Plugin(schema_name_resolver=name_of)
@@ -106,9 +107,40 @@ def describe(routes: Iterable[Route]) -> dict[str, Any]:
     for tag, text in prose.items():
         spec.tag({"name": tag, "description": text})
     add_components(spec)
+    by_id = {operation_id(route): route for route in routes}
     for route in routes:
-        spec.path(path=route.path, operations={route.method.lower(): describe_operation(spec, plugin, route)})
+        described = describe_operation(spec, plugin, route)
+        created = described["responses"].get(str(HTTPStatus.CREATED), {})
+        links = {name: link(by_id[name]) for name in operation_of(route.handler).leads_to}
+        created.update({"links": links} if links else {})
+        spec.path(path=route.path, operations={route.method.lower(): described})
     return spec.to_dict()
+
+
+def operation_id(route: Route) -> str:
+    return f"{tag_of(route)}_{route.handler.__name__}"
+
+
+def tag_of(route: Route) -> str:
+    """Name the group of an operation: the module of its handler."""
+    return route.handler.__module__.rpartition(".")[2]
+
+
+def link(route: Route) -> dict[str, Any]:
+    """Lead from what was made to an operation on it."""
+    return {
+        "operationId": operation_id(route),
+        "parameters": dict.fromkeys(parameters_in(route.path), "$response.body#/id"),
+        "description": summary(route),
+    }
+
+
+def parameters_in(path: str) -> list[str]:
+    return re.findall(r"\{(\w+)\}", path)
+
+
+def summary(route: Route) -> str:
+    return (getdoc(route.handler) or "").partition("\n\n")[0].replace("\n", " ").removesuffix(".")
 
 
 def read_prose() -> dict[str, str]:
@@ -128,13 +160,11 @@ def add_components(spec: APISpec) -> None:
 
 
 def describe_operation(spec: APISpec, plugin: Plugin, route: Route) -> dict[str, Any]:
-    said, module = operation_of(route.handler), route.handler.__module__.rpartition(".")[2]
-    summary, _, description = (getdoc(route.handler) or "").partition("\n\n")
+    said = operation_of(route.handler)
     described: dict[str, Any] = {
-        "operationId": f"{module}_{route.handler.__name__}",
-        "tags": [module],
-        "summary": summary.replace("\n", " ").removesuffix("."),
-        "description": description,
+        "operationId": operation_id(route),
+        "tags": [tag_of(route)],
+        "summary": summary(route),
         "parameters": list(parameters(plugin, route, said)),
         "responses": responses(spec, route, said),
         "security": [*SECURITY_OF[route.access], *([{}, {said.optional_token: []}] if said.optional_token else [])],
@@ -146,13 +176,13 @@ def describe_operation(spec: APISpec, plugin: Plugin, route: Route) -> dict[str,
         }
     if any(answer.status == HTTPStatus.SWITCHING_PROTOCOLS for answer in said.gives):
         described["x-messages"] = messages(plugin)
-    return {name: value for name, value in described.items() if value != ""}
+    return described
 
 
 def parameters(plugin: Plugin, route: Route, said: Operation) -> Iterator[dict[str, Any]]:
     converter = plugin.converter
     assert isinstance(converter, Converter)
-    for name in re.findall(r"\{(\w+)\}", route.path):
+    for name in parameters_in(route.path):
         yield {"in": "path", "name": name, "required": True, **path_parameter(name, route.access)}
     yield from converter.schema2parameters(said.query, location="query")
     yield from converter.schema2parameters(said.headers, location="header")

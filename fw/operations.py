@@ -39,6 +39,8 @@ class Operation:
     headers: Schema = field(default_factory=Schema)
     refuses: tuple[type[Problem], ...] = ()
     """Beside what follows from where it stands in the URL table, and from what it takes."""
+    leads_to: tuple[str, ...] = ()
+    """The operations, by their ids, that take the `id` of what is answered in their path."""
     optional_token: str | None = None
     """The security scheme of a token that may be sent."""
     is_alone: bool = False

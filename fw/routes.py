@@ -85,7 +85,7 @@ ROUTES: Final = (
     # The inbox
     owner("GET", "/api/feedback", feedback.list_inbox),
     owner("GET", "/api/feedback/changes", feedback.changes),
-    by_itself("GET", "/api/feedback/live", live.live),
+    by_itself("GET", "/api/feedback/live", live.follow),
     owner("POST", "/api/feedback/read", feedback.mark_many),
     owner("PATCH", "/api/feedback/{id}/read", feedback.mark),
     anyone_anywhere("POST", "/api/feedback/{ref}", feedback.submit),

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import orjson
 from aiohttp import hdrs, web
 
-from fw import __version__, keys
+from fw import keys
 from fw.errors import CATALOGUE, NotFound, Problem
 from fw.operations import Answer, operation
 from fw.payload import not_modified, problem_object
@@ -51,7 +51,7 @@ async def description(request: web.Request) -> web.Response:
 @operation(Answer(200, media=HTML), is_alone=True)
 async def page(request: web.Request) -> web.Response:
     """Show the API's description, to read and to try."""
-    return show("docs.html", version=__version__)
+    return show("docs.html")
 
 
 @operation(
@@ -66,7 +66,7 @@ async def asset(request: web.Request) -> web.Response:
     if name not in ASSETS:
         raise NotFound
     found = await asyncio.to_thread(pack, name)
-    headers = {hdrs.ETAG: f'"{found.etag}"', hdrs.VARY: "Origin, Accept-Encoding", **cached(3600)}
+    headers = {hdrs.ETAG: f'"{found.etag}"', hdrs.VARY: "Origin, Accept-Encoding", **cached(600)}
     if not_modified(request, found.etag):
         return web.Response(status=304, headers=headers)
     if "gzip" not in request.headers.get(hdrs.ACCEPT_ENCODING, ""):

@@ -25,7 +25,11 @@ MARK_AT_ONCE: Final = 2000
 
 
 @operation(
-    RECEIPT, body=schemas.SUBMIT, headers=schemas.SUBMIT_HEADERS, refuses=(NotFound, IdempotencyMismatch, TooManyRequests)
+    RECEIPT,
+    body=schemas.SUBMIT,
+    headers=schemas.SUBMIT_HEADERS,
+    refuses=(NotFound, IdempotencyMismatch, TooManyRequests),
+    leads_to=("feedback_show", "feedback_mark", "feedback_delete"),
 )
 async def submit(request: web.Request) -> web.Response:
     """Take feedback for a user, from anyone."""

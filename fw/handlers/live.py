@@ -30,7 +30,7 @@ MESSAGE_BYTES: Final = 4096
     refuses=(OriginNotAllowed, TooManyRequests, UpgradeRequired),
     optional_token="bearer",
 )
-async def live(request: web.Request) -> web.StreamResponse:
+async def follow(request: web.Request) -> web.StreamResponse:
     """Send what happens to the caller's inbox until one of us leaves."""
     refuse_foreign_origin(request)
     since = read_query(request).get("since")

@@ -32,7 +32,12 @@ async def list_own(request: web.Request) -> web.Response:
     return reply({"items": items, "next": pages.encode(items[-1]["id"]) if len(rows) > len(items) else None})
 
 
-@operation(Answer(201, answers.Widget(), ("Location",)), body=schemas.CREATE, refuses=(Forbidden, PremiumRequired))
+@operation(
+    Answer(201, answers.Widget(), ("Location",)),
+    body=schemas.CREATE,
+    refuses=(Forbidden, PremiumRequired),
+    leads_to=tuple(f"widgets_{name}" for name in ("show", "update", "delete", "stats", "config", "submit", "count_event")),
+)
 async def create(request: web.Request) -> web.Response:
     """Make a widget, within what the caller's plan holds."""
     values = await read_object(request)
