@@ -1,0 +1,1 @@
+"""The API as strangers see it: by its description alone."""

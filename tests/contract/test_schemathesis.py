@@ -1,0 +1,38 @@
+"""Thousands of requests, right and wrong, made of the description alone: all checks that schemathesis has."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import fw
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+EXAMPLES = 12
+"""Requests that are made up for each operation, beside those at the edges of its description."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("logged_in", ["0", "1"], ids=["anyone", "somebody"])
+async def test_answers_as_described(tmp_path: Path, database_url: str, logged_in: str) -> None:
+    settings = {"FW_RATE_LIMITS": "off", "FW_BCRYPT_COST": "4", "FW_PREMIUM_SELF_SERVICE": "1", "FW_JWT_SECRET": "s" * 32}
+    async with fw("serve", folder=tmp_path, DATABASE_URL=database_url, **settings) as server:
+        url = await server.url()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")),
+            *("run", f"{url}/api/openapi.json", "--checks", "all", "--max-examples", str(EXAMPLES)),
+            *("--continue-on-failure", "--no-color", "--warnings", "off", "--output-truncate", "true"),
+            cwd=ROOT,
+            env={**os.environ, "FW_URL": url, "FW_LOGGED_IN": logged_in, "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output = (await process.communicate())[0].decode()
+        code = await server.stop()
+    assert process.returncode == 0, output
+    assert "Selected: " in output
+    assert code == 0
+    assert '"level":"ERROR"' not in server.output
