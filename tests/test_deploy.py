@@ -165,8 +165,12 @@ async def test_the_steps_of_the_image_lead_to_a_server_that_is_healthy(make_data
         started = await asyncio.create_subprocess_exec(*command.exec_form, env=env, cwd=nowhere, stdout=output, stderr=output)
     try:
         server = Process(started, log)
-        assert await server.url() == f"http://127.0.0.1:{port}"
+        server_url = await server.url()
+        assert server_url == f"http://127.0.0.1:{port}"
         await run(*json.loads(check.words.partition("CMD ")[2]), env=env, cwd=nowhere)
+        async with aiohttp.ClientSession(server_url) as http:
+            for path in ("/api/openapi.json", "/api/docs", "/api/docs/swagger-ui.css", "/problems/invalid"):
+                assert (await http.get(path)).status == 200, path
         assert await server.stop() == 0, server.output
     finally:
         if started.returncode is None:

@@ -25,7 +25,7 @@ async def test_answers_as_described(tmp_path: Path, database_url: str, logged_in
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")),
             *("run", f"{url}/api/openapi.json", "--checks", "all", "--max-examples", str(EXAMPLES)),
             *("--continue-on-failure", "--no-color", "--warnings", "off", "--output-truncate", "true"),
-            cwd=ROOT,
+            cwd=tmp_path,
             env={**os.environ, "FW_URL": url, "FW_LOGGED_IN": logged_in, "PYTHONPATH": str(ROOT)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
