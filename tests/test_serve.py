@@ -56,7 +56,10 @@ def postmaster(folder: Path) -> psutil.Process:
 
 def lives(process: psutil.Process) -> bool:
     """Tell whether a process runs; one that has ended stays listed where nobody waits for it."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def submit_until_it_dies(http: aiohttp.ClientSession, url: str, name: str, acknowledged: list[str]) -> None:
