@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from typing import Any, Final
 
 from aiohttp import hdrs, web
@@ -80,6 +81,7 @@ async def end_waits(app: web.Application) -> None:
     app[keys.HUB].close()
 
 
+@cache
 def exact(path: str) -> str:
     """Keep a path's parameters from taking the literals that stand in their place in other paths, with methods of their own."""
     segments = path.split("/")

@@ -28,6 +28,8 @@ from tests.people import PASSWORD, Person, body, make_person, nothing, problem
 from tests.processes import fw
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
@@ -446,7 +448,6 @@ def test_works_between_versions_of_the_programs(
     restore(config, tmp_path / "all.dump", quiet())
 
 
-@pytest.mark.slow
 async def test_a_password_is_in_no_argument_and_no_output(
     make_database: MakeDatabase, server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -471,7 +472,6 @@ async def test_a_password_is_in_no_argument_and_no_output(
     assert "hush" not in (tmp_path / "arguments").read_text() + said.getvalue()
 
 
-@pytest.mark.slow
 async def test_the_commands_work_on_the_embedded_database(tmp_path: Path) -> None:
     folder = tmp_path / "there"
     folder.mkdir()
@@ -488,7 +488,6 @@ async def test_the_commands_work_on_the_embedded_database(tmp_path: Path) -> Non
             assert "Traceback" not in process.output
 
 
-@pytest.mark.slow
 async def test_a_backup_that_is_stopped_leaves_nothing(make_database: MakeDatabase, tmp_path: Path) -> None:
     url = make_database()
     migrate(Config(database_url=url))
