@@ -191,6 +191,7 @@ async def test_closes_with_4400_where_the_first_message_is_something_else(client
     assert await close_code(ws) == 4400
 
 
+@pytest.mark.slow
 async def test_closes_with_4401_when_the_token_expires(make_client: MakeClient, make_user: MakeUser) -> None:
     user = await make_user(client=await make_client(jwt_ttl=2))
     ws = await connect(user)
@@ -312,6 +313,7 @@ async def test_closes_with_1012_when_the_server_goes(make_client: MakeClient, ma
     await closing
 
 
+@pytest.mark.slow
 async def test_cuts_off_who_does_not_read_and_harms_nobody_else(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "BUFFER_BYTES", 50_000)
     monkeypatch.setattr(sockets, "LINGER_SECONDS", 1.0)

@@ -16,6 +16,8 @@ from tests.conftest import MakeDatabase
 from tests.processes import fw
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 CATALOG = (
     """SELECT format('column %s.%s %s null=%s default=%s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
            NOT a.attnotnull, pg_get_expr(d.adbin, d.adrelid))

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
@@ -41,6 +41,7 @@ def outcome(schema: Schema, load: Any, values: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_loads_as_marshmallow_does(name: str, data: st.DataObject) -> None:
     schema = SCHEMAS[name]
