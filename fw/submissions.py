@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
+from multidict import istr
 
 from fw import keys
 from fw.addresses import bucket, client_address, kept
@@ -17,6 +18,7 @@ from fw.schemas import answers
 from fw.schemas.feedback import dump
 
 SUBMISSION: Final = "submission"
+IDEMPOTENCY_KEY: Final = istr("Idempotency-Key")
 TO_INBOX: Final = "submission-inbox"
 RECEIPT: Final = Answer(201, answers.Receipt(), ("RateLimit", "RateLimit-Policy"))
 
@@ -49,7 +51,8 @@ async def store(request: web.Request, values: Mapping[str, Any], sender: Sender,
     `inbox` names the row's place: `username` (folded), or `user_id` and `widget_id`.
     """
     address, standing = sender
-    key = read_headers(request).get("idempotency_key")
+    # Most come without, and looking is quicker than reading.
+    key = read_headers(request)["idempotency_key"] if IDEMPOTENCY_KEY in request.headers else None
     feedback_id = await request.app[keys.INTAKE].submit(
         Submission(
             message=values["message"],

@@ -27,7 +27,8 @@ class Input(Schema):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._keys = frozenset(field.data_key or name for name, field in self.load_fields.items())
+        self._fields = tuple((name, field.data_key or name, field) for name, field in self.load_fields.items())
+        self._keys = frozenset(key for _, key, _ in self._fields)
         self._has_hooks = any(self._hooks.values())
 
     def load(self, data: Any, **options: Any) -> dict[str, Any]:
@@ -36,8 +37,7 @@ class Input(Schema):
             return dict(super().load(data, **options))
         loaded = {}
         try:
-            for name, field in self.load_fields.items():
-                key = field.data_key or name
+            for name, key, field in self._fields:
                 value = field.deserialize(data.get(key, missing), key, data)
                 if value is not missing:
                     loaded[name] = value
