@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,16 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load(os.environ)
         logs.configure(config.log_level, config.log_format)
-        if not options.needs_database:
-            return options.run(config, options) or 0
-        with provide(config) as ready:
-            return options.run(ready, options) or 0
+        with provide(config) if options.needs_database else nullcontext(config) as ready:
+            code = options.run(ready, options) or 0
+        sys.stdout.flush()
+        return int(code)
     except ConfigError as error:
         print(f"fw: {error}", file=sys.stderr)
     except Problem as problem:
         print(f"fw: {problem.detail}", file=sys.stderr)
     except KeyboardInterrupt:
         print("fw: interrupted", file=sys.stderr)
+    except BrokenPipeError:
+        # Whoever read has had enough, as in "fw openapi | head"; what is left is not to be tried again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
 
 

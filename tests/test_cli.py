@@ -1,6 +1,8 @@
 """The commands of `fw` beside `serve`."""
 
 import asyncio
+import subprocess
+import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
 
@@ -100,6 +102,16 @@ def test_a_wrong_setting_is_one_line_and_exit_code_1(
 def test_numbers_have_bounds(text: str) -> None:
     with pytest.raises(ArgumentTypeError):
         count(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["openapi"], ["migrate", "--status"]])
+async def test_a_reader_that_has_had_enough_is_no_error(arguments: list[str]) -> None:
+    command = f"{sys.executable} -m fw {' '.join(arguments)} | head -c 1"
+    process = await asyncio.create_subprocess_shell(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    told, complaints = await process.communicate()
+    assert len(told) == 1
+    assert complaints == b""
 
 
 def test_the_kept_secret_is_made_once(tmp_path: Path) -> None:
