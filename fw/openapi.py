@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from html import escape
 from http import HTTPStatus
 from inspect import getdoc
 from pathlib import Path
@@ -198,7 +199,7 @@ def path_parameter(name: str, access: Access) -> dict[str, Any]:
         return {"description": "A username, in any case.", "schema": shape}
     if name in ("id", "ref"):
         return {"description": "An id.", "schema": {**Id().describe(), "examples": [docs.EXAMPLE_ID]}}
-    return {"schema": {"type": "string", "enum": list(CHOICES[name])}}
+    return {"description": "One of these.", "schema": {"type": "string", "enum": list(CHOICES[name])}}
 
 
 def responses(spec: APISpec, route: Route, said: Operation) -> dict[str, Any]:
@@ -253,7 +254,9 @@ def describe_problems(problems: Sequence[type[Problem]]) -> dict[str, Any]:
     """Describe the answer of a status, whichever of these problems it is."""
     carried = {name: name for problem in problems for name in problem.fields}
     return {
-        "description": "\n".join(f"- [{problem.title}](/problems/{problem.slug}): {problem.sentence}" for problem in problems),
+        "description": "\n".join(
+            f"- [{problem.title}](/problems/{problem.slug}): {escape(problem.sentence, quote=False)}" for problem in problems
+        ),
         "headers": {"X-Request-ID": "X-Request-ID", **carried},
         "content": {
             PROBLEM_JSON: {"schema": answers.Problem(), "examples": {problem.slug: problem.slug for problem in problems}}

@@ -63,6 +63,7 @@ def test_describes_a_route_in_full(route: Route) -> None:
     assert set(re.findall(r"\{(\w+)\}", route.path)) == {
         part["name"] for part in operation["parameters"] if part["in"] == "path"
     }
+    assert [part["name"] for part in operation["parameters"] if not part.get("description")] == []
     assert any(int(status) < 400 for status in operation["responses"])
     schemes = {name for option in operation["security"] for name in option}
     assert ("bearer" in schemes) == (route.access is not Access.ANYONE or route.path.endswith("/live"))

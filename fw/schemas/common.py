@@ -99,6 +99,11 @@ def listed(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def says(text: str) -> dict[str, Any]:
+    """Give a field words for the description of the API."""
+    return {"metadata": {"description": text}}
+
+
 def storable(text: str) -> str:
     """Refuse what PostgreSQL cannot store: NUL and lone surrogates."""
     if "\0" in text:

@@ -23,6 +23,7 @@ from fw.schemas.common import (
     Text,
     Whole,
     exactly_one,
+    says,
     storable,
 )
 
@@ -107,14 +108,16 @@ class SubmitHeaders(Headers):
 
 
 class List(Query):
-    limit = Whole(1, 100, load_default=20)
-    after = After()
-    is_read = QueryFlag()
-    q = Text(0, 200)
-    widget_id = Id()
-    from_ = Moment(data_key="from")
-    to = Moment()
-    order = fields.String(load_default="newest", validate=validate.OneOf(("newest", "oldest")))
+    limit = Whole(1, 100, load_default=20, **says("Items of a page."))
+    after = After(**says("The `next` of the page before."))
+    is_read = QueryFlag(**says("Only what is read, or only what is not."))
+    q = Text(0, 200, **says("Only what has this text in its message, in any case."))
+    widget_id = Id(**says("Only what came through this widget."))
+    from_ = Moment(data_key="from", **says("Only what came at this moment or day (in UTC), or later."))
+    to = Moment(**says("Only what came at this moment or day (in UTC), or earlier."))
+    order = fields.String(
+        load_default="newest", validate=validate.OneOf(("newest", "oldest")), **says("Which items come first.")
+    )
 
 
 class Mark(Body):
@@ -122,18 +125,23 @@ class Mark(Body):
 
 
 class MarkMany(Body):
-    ids = fields.List(Id(), validate=validate.Length(1, 500))
-    up_to = Whole(0, BIGGEST)
+    ids = fields.List(Id(), validate=validate.Length(1, 500), **says("These items."))
+    up_to = Whole(0, BIGGEST, **says("All that arrived up to this cursor."))
     _one_way = exactly_one("ids", "up_to")
 
 
 class Since(Query):
-    since = Whole(0, BIGGEST, load_default=0)
-    wait = fields.Float(load_default=0.0, allow_nan=False, validate=validate.Range(0, 30))
+    since = Whole(0, BIGGEST, load_default=0, **says("The cursor that you have."))
+    wait = fields.Float(
+        load_default=0.0,
+        allow_nan=False,
+        validate=validate.Range(0, 30),
+        **says("Seconds to wait for a change where there is none."),
+    )
 
 
 class Live(Query):
-    since = Whole(0, BIGGEST)
+    since = Whole(0, BIGGEST, **says("The cursor that you have; without it, what happens from now on."))
 
 
 class Hello(Body):

@@ -8,7 +8,7 @@ from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from fw.passwords import common_passwords
-from fw.schemas.common import PORT, Body, Flag, Matching, Rule, Text, at_least_one, exactly_one, storable
+from fw.schemas.common import PORT, Body, Flag, Matching, Rule, Text, at_least_one, exactly_one, says, storable
 
 USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
 RESERVED: Final = frozenset(
@@ -151,13 +151,13 @@ class Profile(Body):
     email = EmailField()
     username = Username()
     profile_image = ImageUrl(allow_none=True)
-    current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD)
+    current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD, **says("Needed where the e-mail address changes."))
     _something = at_least_one("email", "username", "profile_image")
 
 
 class Premium(Body):
     is_premium = Flag(required=True)
-    username = Text(1, 320, example="you")
+    username = Text(1, 320, example="you", **says("Whose, where billing asks; else the caller's own."))
 
 
 class PasswordChange(Body):
@@ -166,7 +166,7 @@ class PasswordChange(Body):
 
 
 class PasswordReset(Body):
-    token = Text(1, 200, required=True)
+    token = Text(1, 200, required=True, **says("From `fw user reset`; good for 30 minutes, and once."))
     new_password = NewPassword()
 
 

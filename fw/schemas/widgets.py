@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from fw.schemas.common import PORT, After, Body, Day, Flag, Matching, Query, Rule, Text, Whole, at_least_one
+from fw.schemas.common import PORT, After, Body, Day, Flag, Matching, Query, Rule, Text, Whole, at_least_one, says
 from fw.schemas.feedback import MESSAGE, Metadata
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
@@ -42,7 +42,9 @@ class Settings(Body):
     color = Matching(r"#[0-9a-fA-F]{6}", "Must be a color such as #1a2b3c.", example="#1a2b3c")
     position = fields.String(validate=validate.OneOf(("bottom-right", "bottom-left")))
     locale = Matching(LOCALE, "Must be a language tag such as pt.", high=100, example="pt")
-    allowed_origins = fields.List(Origin(), validate=validate.Length(max=20))
+    allowed_origins = fields.List(
+        Origin(), validate=validate.Length(max=20), **says("The sites that may show it; empty or absent: any.")
+    )
 
 
 class Change(Body):
@@ -65,15 +67,17 @@ class Create(Body):
 
 
 class List(Query):
-    limit = Whole(1, 100, load_default=20)
-    after = After()
+    limit = Whole(1, 100, load_default=20, **says("Items of a page."))
+    after = After(**says("The `next` of the page before."))
 
 
 class Submit(Body):
     """What a widget sends; where it asks for a rating, the rating is the point and the message may be left out."""
 
     message = Text(0, MESSAGE, trim=True, example="Well done!", allow_none=True, load_default="")
-    rating = Whole(0, 10, allow_none=True, load_default=None)
+    rating = Whole(
+        0, 10, allow_none=True, load_default=None, **says("1 to 5 for `rating`, 0 to 10 for `nps`, where it is required.")
+    )
     metadata = Metadata(allow_none=True, load_default=None)
 
 
@@ -102,9 +106,9 @@ def time_zones() -> frozenset[str]:
 
 
 class Stats(Query):
-    from_ = Day(data_key="from")
-    to = Day()
-    tz = Zone(load_default=ZoneInfo("UTC"))
+    from_ = Day(data_key="from", **says("The first day; without it, 30 days up to the last."))
+    to = Day(**says("The last day; without it, today."))
+    tz = Zone(load_default=ZoneInfo("UTC"), **says("Whose days: the IANA name of a time zone."))
 
 
 def refuse_unfit(values: Mapping[str, Any], widget_type: str) -> None:
