@@ -8,7 +8,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields, validate
 
 from fw.schemas import answers
-from fw.schemas.common import Rule
+from fw.schemas.rules import Rule
 
 
 class Converter(OpenAPIConverter):

@@ -13,62 +13,25 @@ from typing import Any, Final
 
 from apispec import APISpec
 
-from fw import __version__, errors
+from fw import __version__, components, errors
 from fw.errors import Problem
 from fw.handlers import docs
 from fw.json_schemas import Converter, Plugin, name_of
 from fw.operations import JSON, Answer, Operation, operation_of
 from fw.routes import Access, Route
 from fw.schemas import answers, feedback
-from fw.schemas.common import Id
+from fw.schemas.rules import Id
 from fw.schemas.users import USERNAME
 
 PROSE: Final = Path(__file__).parent / "api.md"
 PROBLEM_JSON: Final = "application/problem+json"
 
-SECURITY: Final[Mapping[str, Mapping[str, Any]]] = {
-    "metrics": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "The server's `FW_METRICS_TOKEN`, where it has one.",
-    },
-    "billing": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "A token of the billing system, from `fw token --scope billing`. It sets premium and does nothing else.",
-    },
-    "bearer": {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "The `access_token` of a registration or a login.",
-    },
-    "password": {
-        "type": "oauth2",
-        "flows": {"password": {"tokenUrl": "/api/auth/login", "scopes": {}}},
-        "description": "The same token, got with a username (or e-mail address) and a password.",
-    },
-}
-"""The usual ones last: that is where Swagger UI puts the reader."""
 OWNER: Final[Sequence[Mapping[str, Any]]] = ({"bearer": []}, {"password": []})
 SECURITY_OF: Final[Mapping[Access, Sequence[Mapping[str, Any]]]] = {
     Access.ANYONE: (),
     Access.OWNER: OWNER,
     Access.OWNER_OR_BILLING: (*OWNER, {"billing": []}),
 }
-HEADERS: Final[Mapping[str, str]] = {
-    "X-Request-ID": "The caller's own, if it sent a sane one, else a new one; it names the request in the server's log.",
-    "ETag": "Names this state of the answer, for `If-None-Match`.",
-    "Location": "The path of what was made.",
-    "Allow": "The methods that the path takes.",
-    "Retry-After": "Seconds after which to try again.",
-    "RateLimit": 'How the caller stands, as in `"submission";r=29;t=41`: 29 left, all back in 41 seconds.',
-    "RateLimit-Policy": 'What is allowed, as in `"submission";q=60;w=60`: 60 in 60 seconds.',
-    "WWW-Authenticate": "What to send: a bearer token.",
-    "Upgrade": "What to upgrade to: `websocket`.",
-}
-OPTIONAL: Final = ("RateLimit", "RateLimit-Policy")
-"""What is said where there is something to say: always with 429, and once half of what is allowed is gone."""
 CHOICES: Final[Mapping[str, Iterable[str]]] = {"slug": docs.BY_SLUG, "file": docs.ASSETS}
 """What may stand for a parameter of which there are few."""
 ANYWHERE: Final = (errors.BadRequest, errors.ExpectationFailed, Problem)
@@ -107,7 +70,7 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
     )
     for tag, text in prose.items():
         spec.tag({"name": tag, "description": text})
-    add_components(spec)
+    components.register(spec)
     by_id = {operation_id(route): route for route in routes}
     for route in routes:
         described = describe_operation(spec, plugin, route)
@@ -148,16 +111,6 @@ def read_prose() -> dict[str, str]:
     """Read what is said in words: an introduction, under "", and a section for each tag."""
     introduction, *sections = re.split(r"^## (\w+)\n", PROSE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {"": introduction.strip(), **{tag: text.strip() for tag, text in zip(sections[::2], sections[1::2], strict=True)}}
-
-
-def add_components(spec: APISpec) -> None:
-    for name, scheme in SECURITY.items():
-        spec.components.security_scheme(name, dict(scheme))
-    for name, text in HEADERS.items():
-        kind = "integer" if name == "Retry-After" else "string"
-        spec.components.header(name, {"description": text, "required": name not in OPTIONAL, "schema": {"type": kind}})
-    for problem in errors.CATALOGUE:
-        spec.components.example(problem.slug, {"summary": problem.title, "value": docs.example(problem)})
 
 
 def describe_operation(spec: APISpec, plugin: Plugin, route: Route) -> dict[str, Any]:

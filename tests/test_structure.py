@@ -19,6 +19,7 @@ LAYERS = (
     "workers server embedded migrations archive backup capacity findings tail",
     "app",
     "middleware cors observer openapi",
+    "components",
     "routes",
     "handlers",
     "credentials submissions statistics",

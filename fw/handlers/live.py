@@ -13,7 +13,7 @@ from fw.inbox.live import Close, Socket
 from fw.operations import Answer, operation
 from fw.payload import parse_object, read_query, validate
 from fw.schemas import feedback as schemas
-from fw.schemas.common import BIGGEST
+from fw.schemas.rules import BIGGEST
 from fw.tokens import Caller
 
 PROTOCOL: Final = "feedbackwave"

@@ -9,23 +9,8 @@ import orjson
 from marshmallow import ValidationError, fields, validate
 
 from fw import ids
-from fw.schemas.common import (
-    BIGGEST,
-    After,
-    Body,
-    Flag,
-    Headers,
-    Id,
-    Moment,
-    Query,
-    QueryFlag,
-    Rule,
-    Text,
-    Whole,
-    exactly_one,
-    says,
-    storable,
-)
+from fw.schemas.common import Body, Headers, Query, exactly_one
+from fw.schemas.rules import BIGGEST, After, Flag, Id, Moment, QueryFlag, Rule, Text, Whole, says, storable
 
 MESSAGE: Final = 5000
 METADATA_BYTES: Final = 4096

@@ -8,7 +8,8 @@ from email_validator import EmailNotValidError, validate_email
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from fw.passwords import common_passwords
-from fw.schemas.common import PORT, Body, Flag, Matching, Rule, Text, at_least_one, exactly_one, says, storable
+from fw.schemas.common import Body, at_least_one, exactly_one
+from fw.schemas.rules import PORT, Flag, Matching, Rule, Text, says, storable
 
 USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
 RESERVED: Final = frozenset(

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from fw.schemas.common import PORT, After, Body, Day, Flag, Matching, Query, Rule, Text, Whole, at_least_one, says
+from fw.schemas.common import Body, Query, at_least_one
 from fw.schemas.feedback import MESSAGE, Metadata
+from fw.schemas.rules import PORT, After, Day, Flag, Matching, Rule, Text, Whole, says
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
 """The types that ask for a number, and its bounds."""
