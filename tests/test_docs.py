@@ -52,6 +52,23 @@ async def test_a_file_of_the_pages_is_sent_packed_or_not_and_once(client: TestCl
     assert (again.status, await again.read()) == (304, b"")
 
 
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("gzip;q=1.0, br", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.0, br", False),
+        ("br", False),
+    ],
+)
+async def test_a_file_is_packed_for_those_who_take_it_so(client: TestClient, accepted: str, packed: bool) -> None:
+    response = await client.get("/api/docs/docs.css", headers={"Accept-Encoding": accepted})
+    assert (response.headers.get("Content-Encoding") == "gzip") == packed
+    assert "color-scheme" in await response.text()
+
+
 @pytest.mark.parametrize("name", ["nothing.js", "..%2fapi.md", "docs.html", "%00", "swagger-ui-bundle.js.gz"])
 async def test_no_other_file_is_sent(client: TestClient, name: str) -> None:
     await problem(await client.get(f"/api/docs/{name}"), 404, "not-found")
