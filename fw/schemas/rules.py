@@ -92,7 +92,7 @@ class Text(Rule[str]):
         return text
 
     def describe(self) -> dict[str, Any]:
-        pattern = r"^[^\u0000]*[^\s\u0000][^\u0000]*$" if self.trim and self.low else r"^[^\u0000]*$"
+        pattern = r"^\s*[^\s\u0000][^\u0000]*$" if self.trim and self.low else r"^[^\u0000]*$"
         shape = {"type": "string", "maxLength": self.high, "pattern": pattern, "examples": [self.example]}
         return {**shape, "minLength": self.low} if self.low else shape
 
