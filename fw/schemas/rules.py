@@ -93,8 +93,12 @@ class Text(Rule[str]):
 
     def describe(self) -> dict[str, Any]:
         pattern = r"^\s*[^\s\u0000][^\u0000]*$" if self.trim and self.low else r"^[^\u0000]*$"
-        shape = {"type": "string", "maxLength": self.high, "pattern": pattern, "examples": [self.example]}
-        return {**shape, "minLength": self.low} if self.low else shape
+        shape: dict[str, Any] = {"type": "string", "maxLength": self.high, "pattern": pattern, "examples": [self.example]}
+        if self.low:
+            shape["minLength"] = self.low
+        if self.trim:
+            shape["description"] = "White space around it is taken away, and does not count."
+        return shape
 
 
 class Flag(Rule[bool]):
