@@ -106,6 +106,9 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def from_framework(error: web.HTTPException) -> Problem:
+    if isinstance(error, web.HTTPForbidden):
+        # The answer of aiohttp-cors to a preflight.
+        return Forbidden("A page of that site may not make this call, or the preflight does not say which call it is.")
     problem = BY_STATUS.get(error.status, Problem)()
     if isinstance(error, web.HTTPMethodNotAllowed):
         problem.headers[hdrs.ALLOW] = ", ".join(sorted(error.allowed_methods))
