@@ -28,6 +28,7 @@ RESET_MINUTES: Final = 30
 NEXT: Final = """\
 FeedbackWave {version} listens on {url}
 
+  Read and try {url}/api/docs
   Register     curl {url}/api/auth/register -H 'Content-Type: application/json' \\
                  -d '{{"email": "you@example.com", "username": "you", "password": "a long one of yours"}}'
   Send         curl {url}/api/feedback/you -H 'Content-Type: application/json' -d '{{"message": "Well done!"}}'
