@@ -1,5 +1,7 @@
 """The short way through a schema comes to the same as marshmallow's own."""
 
+import re
+import sys
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from marshmallow import Schema, ValidationError
 
 from fw.schemas import feedback, users, widgets
 from fw.schemas.common import Input, Query
+from fw.schemas.rules import SPACE
 
 SCHEMAS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value
@@ -53,6 +56,12 @@ def test_loads_as_marshmallow_does(name: str, data: st.DataObject) -> None:
     )
     short, long = outcome(schema, type(schema).load, values), outcome(schema, Schema.load, values)
     assert repr(short) == repr(long)
+
+
+def test_white_space_is_what_python_takes_away() -> None:
+    space = re.compile(f"[{SPACE}]")
+    characters = map(chr, range(sys.maxunicode + 1))
+    assert [character for character in characters if bool(space.match(character)) != (not character.strip())] == []
 
 
 def test_knows_the_schemas_of_every_body_and_query() -> None:

@@ -16,6 +16,8 @@ T = TypeVar("T")
 BIGGEST: Final = 2**63 - 1
 """PostgreSQL's largest bigint."""
 
+SPACE: Final = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""White space as Python knows it, spelled out for a class of a pattern: "\\s" means another set in ECMA-262."""
 PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 MOMENT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)([Zz]|[ +-][0-9]{2}:?[0-9]{2})?)?"
@@ -92,7 +94,7 @@ class Text(Rule[str]):
         return text
 
     def describe(self) -> dict[str, Any]:
-        pattern = r"^\s*[^\s\u0000][^\u0000]*$" if self.trim and self.low else r"^[^\u0000]*$"
+        pattern = rf"^[{SPACE}]*[^{SPACE}\u0000][^\u0000]*$" if self.trim and self.low else r"^[^\u0000]*$"
         shape: dict[str, Any] = {"type": "string", "maxLength": self.high, "pattern": pattern, "examples": [self.example]}
         if self.low:
             shape["minLength"] = self.low
