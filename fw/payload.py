@@ -59,15 +59,16 @@ async def read_body(request: web.Request) -> bytes:
 
 
 def media_type(request: web.Request) -> str:
-    """Tell what the body is: JSON in UTF-8 where nothing is said. Raises `UnsupportedMediaType` for JSON in other encodings."""
+    """Tell what the body is: JSON where nothing is said. Raises `UnsupportedMediaType` for what is said not to be in UTF-8.
+
+    No other encoding is ever decoded: some of Python's take a second for 64 KiB.
+    """
     if hdrs.CONTENT_TYPE not in request.headers:
         return JSON
-    media = request.content_type
-    if media != JSON and not (media.startswith("application/") and media.endswith("+json")):
-        return media
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType
-    return JSON
+    media = request.content_type
+    return JSON if media.startswith("application/") and media.endswith("+json") else media
 
 
 async def read_form(request: web.Request) -> dict[str, Any]:

@@ -297,3 +297,10 @@ async def test_works_at_another_server_of_the_same_database(make_client: MakeCli
     answer = await body(await other.post(PATH, json={"login": user.username, "password": user.password}))
     headers = {"Authorization": f"Bearer {answer['access_token']}"}
     assert (await body(await user.client.get("/api/auth/me", headers=headers)))["id"] == user.id
+
+
+@pytest.mark.parametrize("charset", ["punycode", "utf-16", "idna", "utf-7"])
+async def test_a_form_in_another_encoding_is_refused_undecoded(client: TestClient, charset: str) -> None:
+    headers = {"Content-Type": f"application/x-www-form-urlencoded; charset={charset}"}
+    response = await client.post("/api/auth/login", data=b"username=a&password=b", headers=headers)
+    await problem(response, 415, "unsupported-media-type")
