@@ -48,7 +48,7 @@ async def test_a_file_of_the_pages_is_sent_packed_or_not_and_once(client: TestCl
     assert gzip.decompress(await packed.read()) == await plain.read()
     assert plain.content_type == ASSETS[name]
     assert "Accept-Encoding" in plain.headers["Vary"]
-    again = await client.get(f"/api/docs/{name}", headers={"If-None-Match": plain.headers["ETag"]})
+    again = await client.get(f"/api/docs/{name}", headers={"If-None-Match": packed.headers["ETag"]})
     assert (again.status, await again.read()) == (304, b"")
 
 
@@ -61,12 +61,16 @@ async def test_a_file_of_the_pages_is_sent_packed_or_not_and_once(client: TestCl
         ("gzip;q=0", False),
         ("gzip; q=0.0, br", False),
         ("br", False),
+        ("gzip-foo", False),
+        ("x.gzip", False),
+        ("gzip;q=0;x=1", False),
     ],
 )
 async def test_a_file_is_packed_for_those_who_take_it_so(client: TestClient, accepted: str, packed: bool) -> None:
     response = await client.get("/api/docs/docs.css", headers={"Accept-Encoding": accepted})
     assert (response.headers.get("Content-Encoding") == "gzip") == packed
     assert "color-scheme" in await response.text()
+    assert response.headers["ETag"].endswith('-gzip"') == packed
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2fapi.md", "docs.html", "%00", "swagger-ui-bundle.js.gz"])
