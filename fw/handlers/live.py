@@ -8,7 +8,7 @@ from yarl import URL
 from fw import keys
 from fw.errors import Invalid, MalformedJson, OriginNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
 from fw.inbox.feed import Reading
-from fw.inbox.hub import Hub
+from fw.inbox.hub import MOST_SOCKETS, Hub
 from fw.inbox.live import Close, Socket
 from fw.operations import Answer, operation
 from fw.payload import parse_object, read_query, validate
@@ -22,6 +22,11 @@ AUTH_SECONDS: Final = 10.0
 PING_SECONDS: Final = 25.0
 """Routers cut sockets that are idle for 55 s (Heroku)."""
 MESSAGE_BYTES: Final = 4096
+FULL: Final = {
+    "Retry-After": "30",
+    "RateLimit-Policy": f'"sockets";q={MOST_SOCKETS}',
+    "RateLimit": '"sockets";r=0;t=30',
+}
 
 
 @operation(
@@ -45,7 +50,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
     # Every name here lives as long as the socket.
     del token
     if caller and request.app[keys.HUB].is_full(caller.user_id):
-        raise TooManyRequests("This account has as many live sockets as it may.", headers={"Retry-After": "30"})
+        raise TooManyRequests("This account has as many live sockets as it may.", headers=FULL)
     await ws.prepare(request)
     if not is_named:
         caller = await first_message(request, ws)
