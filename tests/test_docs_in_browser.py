@@ -8,6 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from playwright.async_api import Locator, Page, expect
 
+from fw.openapi import describe
 from fw.routes import ROUTES
 from tests.browsing import browse, needs_browser
 from tests.people import PASSWORD, Person
@@ -41,6 +42,24 @@ async def executed(block: Locator) -> tuple[int, Any]:
     status = int((await row.locator(".response-col_status").inner_text()).split()[0])
     body = row.locator(".response-col_description .highlight-code pre")
     return status, json.loads(await body.first.inner_text()) if await body.count() else None
+
+
+def patterns(part: Any) -> set[str]:
+    """Find every pattern in a part of the description."""
+    if isinstance(part, list):
+        return {pattern for value in part for pattern in patterns(value)}
+    if not isinstance(part, dict):
+        return set()
+    own = {part["pattern"]} if isinstance(part.get("pattern"), str) else set()
+    return own | patterns(list(part.values()))
+
+
+async def test_every_pattern_is_one_in_ecma_262_too() -> None:
+    found = sorted(patterns(describe(ROUTES)))
+    assert len(found) > 8
+    async with browse() as page:
+        for pattern in found:
+            await page.evaluate("pattern => void new RegExp(pattern, 'u')", pattern)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -86,6 +105,15 @@ async def test_registers_authorizes_and_tries(client: TestClient) -> None:
         status, inbox = await executed(await opened(page, "feedback_list_inbox"))
         assert status == 200
         assert [item["message"] for item in inbox["items"]] == ["Well done!"]
+
+
+async def test_proposes_bodies_with_one_of_what_excludes_another(client: TestClient) -> None:
+    async with browse() as page:
+        await page.goto(url_of(client, "/api/docs"))
+        login = await opened(page, "auth_login")
+        assert json.loads(await login.locator("textarea").input_value()).keys() == {"login", "password"}
+        many = await opened(page, "feedback_mark_many")
+        assert json.loads(await many.locator("textarea").input_value()) == {"up_to": 42}
 
 
 async def test_takes_a_pasted_token(client: TestClient, user: Person) -> None:

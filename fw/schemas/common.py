@@ -51,7 +51,7 @@ class Headers(Input):
         unknown = EXCLUDE
 
 
-def exactly_one(*names: str, blame: str = "_schema") -> Callable[..., None]:
+def exactly_one(*names: str, example: Mapping[str, Any], blame: str = "_schema") -> Callable[..., None]:
     """Make a rule of a schema: of these fields one is given, and no other. `blame` is the field that the error names."""
 
     @validates_schema
@@ -59,7 +59,7 @@ def exactly_one(*names: str, blame: str = "_schema") -> Callable[..., None]:
         if len(data.keys() & set(names)) != 1:
             raise ValidationError(f"Give exactly one of {listed(names)}.", blame)
 
-    return shaped(check, oneOf=[{"required": [name]} for name in names])
+    return shaped(check, oneOf=[{"required": [name]} for name in names], examples=[example])
 
 
 def at_least_one(*names: str) -> Callable[..., None]:

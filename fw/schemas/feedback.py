@@ -112,7 +112,7 @@ class Mark(Body):
 class MarkMany(Body):
     ids = fields.List(Id(), validate=validate.Length(1, 500), **says("These items."))
     up_to = Whole(0, BIGGEST, **says("All that arrived up to this cursor."))
-    _one_way = exactly_one("ids", "up_to")
+    _one_way = exactly_one("ids", "up_to", example={"up_to": 42})
 
 
 class Since(Query):

@@ -23,7 +23,7 @@ RESERVED: Final = frozenset(
 )
 
 
-NOT_IN_URLS: Final = rf"{SPACE}\x00-\x1f\x7f\"<>\\^`{{|}}"
+NOT_IN_URLS: Final = rf"{SPACE}\x00-\x1f\x7f\x22<>\\^`{{|}}"
 HTTPS: Final = rf"[Hh][Tt][Tt][Pp][Ss]://([^{NOT_IN_URLS}/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(:({PORT}))?([/?#][^{NOT_IN_URLS}]*)?"
 TYPED: Final = 4096
 """Characters of what is typed as a password that has been set: more than any has."""
@@ -130,7 +130,7 @@ class Login(Body):
     email = Text(1, 320, example="you@example.com")
     login = Text(1, 320, example="you")
     password = Text(0, TYPED, example=EXAMPLE_PASSWORD, required=True)
-    _one_name = exactly_one("username", "email", "login", blame="login")
+    _one_name = exactly_one("username", "email", "login", blame="login", example={"login": "you", "password": EXAMPLE_PASSWORD})
 
 
 class LoginForm(Body):
