@@ -262,6 +262,8 @@ async def test_holds_20_sockets_a_user(user: Person) -> None:
     with pytest.raises(WSServerHandshakeError) as refused:
         await connect(user)
     assert refused.value.status == 429
+    headers = refused.value.headers or {}
+    assert headers["RateLimit-Policy"] == '"sockets";q=20'
     late = await user.client.ws_connect(PATH)
     await late.send_json({"type": "auth", "token": user.token})
     assert await close_code(late) == 4429
