@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 
 from fw import cors, keys, middleware
+from fw.background import Background
 from fw.config import Config
 from fw.counters import Counters
 from fw.database import Database
@@ -17,6 +18,8 @@ from fw.inbox.feed import Feed
 from fw.inbox.hub import Hub
 from fw.inbox.intake import Intake
 from fw.inbox.listener import Listener
+from fw.inbox.newcomers import Newcomers
+from fw.inbox.readers import Readers
 from fw.limits import Limits
 from fw.metrics import Metrics
 from fw.observer import Observer
@@ -26,26 +29,35 @@ from fw.purge import Purge
 from fw.routes import ROUTES, Access, Origins
 from fw.tokens import Tokens
 from fw.tracking import Tracking
+from fw.turns import Turns
 
 BODY_BYTES: Final = 64 * 1024
+REQUESTS_AT_ONCE: Final = 8
+"""Requests of one user under way in one process: fewer than there are connections, so that some are left for the others."""
+SEARCHES_AT_ONCE: Final = 2
 
 
 def create_app(config: Config) -> web.Application:
     """Wire the whole application. Parts open in this order when it starts, and close in the reverse one."""
     app = web.Application(middlewares=[middleware.envelope, middleware.authenticate], client_max_size=BODY_BYTES)
     app[keys.CONFIG] = config
+    background = app[keys.BACKGROUND] = Background()
     database = app[keys.DATABASE] = Database(config)
     feed = app[keys.FEED] = Feed(database)
-    hub = app[keys.HUB] = Hub(database, feed)
+    hub = app[keys.HUB] = Hub(database, feed, background)
+    readers = app[keys.READERS] = Readers(database, background)
+    newcomers = app[keys.NEWCOMERS] = Newcomers()
+    turns = app[keys.TURNS] = Turns("requests-at-once", max(1, min(config.db_pool - 2, REQUESTS_AT_ONCE)))
+    searches = app[keys.SEARCHES] = Turns("searches-at-once", SEARCHES_AT_ONCE)
     app[keys.TOKENS] = Tokens(config, database)
     passwords = app[keys.PASSWORDS] = Passwords(config)
     limits = app[keys.LIMITS] = Limits(config, database)
     bus = app[keys.BUS] = make_bus(config)
-    listener = app[keys.LISTENER] = Listener(bus, hub)
+    listener = app[keys.LISTENER] = Listener(bus, hub, background)
     intake = app[keys.INTAKE] = Intake(database, bus)
-    app[keys.COUNTERS] = Counters(database)
-    app[keys.METRICS] = Metrics(database, intake, hub, listener, passwords, limits)
-    observer = app[keys.OBSERVER] = Observer(app[keys.METRICS])
+    app[keys.COUNTERS] = Counters(database, background)
+    app[keys.METRICS] = Metrics(database, intake, hub, listener, passwords, limits, newcomers, background, (turns, searches))
+    observer = app[keys.OBSERVER] = Observer(app[keys.METRICS], background)
     app[keys.DESCRIPTION] = Description(ROUTES)
     parts = (
         Tracking(config),
@@ -54,11 +66,12 @@ def create_app(config: Config) -> web.Application:
         passwords,
         limits,
         bus,
+        readers,
         hub,
         listener,
         intake,
         app[keys.COUNTERS],
-        Purge(database),
+        Purge(database, background),
     )
     app.cleanup_ctx.extend(context(part) for part in parts)
     app.on_response_prepare.append(middleware.add_headers)

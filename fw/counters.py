@@ -6,6 +6,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Final, Literal, Self
 
+from fw.background import Background
 from fw.database import Database
 from fw.errors import Problem
 
@@ -20,22 +21,20 @@ QUARTER_SECONDS: Final = 900
 class Counters:
     """Counts views and opens by widget and quarter of an hour. A killed process loses a second, a stopped one nothing."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, background: Background) -> None:
         self._database = database
         self._counts: defaultdict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
         self._lock = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._task = background.every("widget events", lambda: FLUSH_SECONDS, self._flush_or_wait)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._flush_for_ever())
+        await self._task.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task:
-            # Under the lock no write is under way: one that is cut off may or may not have been committed.
-            async with self._lock:
-                self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        # Under the lock no write is under way: one that is cut off may or may not have been committed.
+        async with self._lock:
+            await self._task.__aexit__()
         try:
             await self.flush()
         except Problem:
@@ -66,10 +65,8 @@ class Counters:
                     self._counts[key][1] += opens
                 raise
 
-    async def _flush_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            try:
-                await self.flush()
-            except Problem:
-                log.warning("widget events wait for the database", extra={"counters": len(self._counts)})
+    async def _flush_or_wait(self) -> None:
+        try:
+            await self.flush()
+        except Problem:
+            log.warning("widget events wait for the database", extra={"counters": len(self._counts)})

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -18,9 +19,10 @@ log = logging.getLogger("fw.database")
 Row = Mapping[str, Any]
 T = TypeVar("T")
 
-ACQUIRE_SECONDS: Final = 5.0
-"""How long a request waits for a connection; nothing in `Pool.fetch(timeout=)` bounds this wait."""
+USUAL_SECONDS: Final = 5.0
+"""How long a statement may take, the wait for its connection included: a server that has fallen silent is known by then."""
 STATEMENT_SECONDS: Final = 10.0
+"""How long the server works at a statement; only those that say so are waited for that long."""
 CLOSE_SECONDS: Final = 5.0
 TAKEN: Final[Mapping[str, type[Problem]]] = {"users_email_key": EmailTaken, "users_username_key": UsernameTaken}
 
@@ -37,6 +39,12 @@ BROKEN: Final = (
     TimeoutError,
 )
 """What says that the database, not the statement, is the trouble."""
+
+
+class Locked(Unavailable):
+    """What the statement wants to change is locked by another one, and was not free in time."""
+
+    sentence = "Something else is at work there right now; try again."
 
 
 class Database:
@@ -69,9 +77,7 @@ class Database:
             max_size=self._config.db_pool,
             init=set_codecs,
             reset=_refuse_open_transaction,
-            timeout=ACQUIRE_SECONDS,
-            # The server gives up first, and stops working at it; this is for a server that has fallen silent.
-            command_timeout=STATEMENT_SECONDS + 1,
+            timeout=USUAL_SECONDS,
             statement_cache_size=0 if self._config.is_pooled else 1024,
             server_settings=self._session_settings(),
         )
@@ -103,69 +109,70 @@ class Database:
         """Read the first row, or None. Tried once more as `rows` is."""
         return await self._read(name, lambda connection: connection.fetchrow(self._statements[name], *arguments))
 
-    async def change(self, name: str, *arguments: Any) -> Row | None:
+    async def change(self, name: str, *arguments: Any, seconds: float = USUAL_SECONDS) -> Row | None:
         """Run a statement that writes, once, and return its first row, or None. Raises the problem of a broken constraint."""
-        return await self._run(name, lambda connection: connection.fetchrow(self._statements[name], *arguments))
+        return await self._run(name, lambda connection: connection.fetchrow(self._statements[name], *arguments), seconds)
 
     async def changes(self, name: str, *arguments: Any) -> Sequence[Row]:
         """Run a statement that writes, once, and return all its rows."""
-        return await self._run(name, lambda connection: connection.fetch(self._statements[name], *arguments))
+        return await self._run(name, lambda connection: connection.fetch(self._statements[name], *arguments), USUAL_SECONDS)
 
     async def ping(self, seconds: float) -> bool:
         """Tell whether the database answers in time."""
         try:
-            async with asyncio.timeout(seconds):
-                await self._run("ping", lambda connection: connection.fetchval("SELECT 1"))
-        except (Unavailable, TimeoutError):
+            await self._run("ping", lambda connection: connection.fetchval("SELECT 1"), seconds)
+        except Unavailable:
             return False
         return True
 
     async def _read(self, name: str, run: Callable[[Any], Awaitable[T]]) -> T:
+        clock = asyncio.get_running_loop().time
+        end = clock() + USUAL_SECONDS
         try:
-            return await self._run(name, run)
+            return await self._run(name, run, USUAL_SECONDS)
         except Unavailable as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise
-            return await self._run(name, run)
+            return await self._run(name, run, max(0.0, end - clock()))
 
-    async def _run(self, name: str, run: Callable[[Any], Awaitable[T]]) -> T:
-        pool = self._pool
-        if pool is None:
-            raise Unavailable
+    async def _run(self, name: str, run: Callable[[Any], Awaitable[T]], seconds: float) -> T:
         try:
             # Not acquire(timeout=): in Python 3.11 that makes a task of every wait, a tenth of a request's time.
-            if self._turns.locked():
-                self.waits += 1
-            async with asyncio.timeout(ACQUIRE_SECONDS):
-                await self._turns.acquire()
-                try:
-                    connection = await pool.acquire()
-                except BaseException:
-                    self._turns.release()
-                    raise
-            try:
+            async with asyncio.timeout(seconds), self._connection() as connection:
                 return await run(connection)
-            except (TimeoutError, asyncio.CancelledError):
-                # Nobody knows what it is still about; asking it, or the server, could take for ever.
-                connection.terminate()
-                raise
-            finally:
-                try:
-                    await pool.release(connection, timeout=ACQUIRE_SECONDS)
-                finally:
-                    self._turns.release()
         except BROKEN as error:
             log.warning("database unavailable", extra={"statement": name, "reason": type(error).__name__})
-            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._pool:
                 # A failover has left us at what is now a standby: have every connection look up the server anew.
-                await pool.expire_connections()
+                await self._pool.expire_connections()
             raise Unavailable from error
+        except asyncpg.LockNotAvailableError as error:
+            raise Locked from error
         except asyncpg.PostgresError as error:
             if isinstance(error, asyncpg.UniqueViolationError) and error.constraint_name in TAKEN:
                 raise TAKEN[error.constraint_name]() from error
             # Its message may quote what people wrote: the log gets the statement and the SQLSTATE alone.
             log.error("statement failed", extra={"statement": name, "sqlstate": error.sqlstate})  # noqa: TRY400
             raise Problem from error
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """Take a connection of the pool; one on which something is cut off is not used again."""
+        pool = self._pool
+        if pool is None:
+            raise Unavailable
+        if self._turns.locked():
+            self.waits += 1
+        async with self._turns:
+            connection = await pool.acquire()
+            try:
+                yield connection
+            except asyncio.CancelledError:
+                # Nobody knows what it is still about; asking it, or the server, could take for ever.
+                connection.terminate()
+                raise
+            finally:
+                await pool.release(connection, timeout=CLOSE_SECONDS)
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from fw.background import Background
     from fw.config import Config
     from fw.counters import Counters
     from fw.database import Database
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from fw.inbox.hub import Hub
     from fw.inbox.intake import Intake
     from fw.inbox.listener import Listener
+    from fw.inbox.newcomers import Newcomers
+    from fw.inbox.readers import Readers
     from fw.limits import Limits
     from fw.metrics import Metrics
     from fw.observer import Observer
@@ -22,8 +25,10 @@ if TYPE_CHECKING:
     from fw.passwords import Passwords
     from fw.routes import Access
     from fw.tokens import Caller, Tokens
+    from fw.turns import Turns
 
 CONFIG: Final[web.AppKey[Config]] = web.AppKey("config")
+BACKGROUND: Final[web.AppKey[Background]] = web.AppKey("background")
 DATABASE: Final[web.AppKey[Database]] = web.AppKey("database")
 TOKENS: Final[web.AppKey[Tokens]] = web.AppKey("tokens")
 PASSWORDS: Final[web.AppKey[Passwords]] = web.AppKey("passwords")
@@ -34,6 +39,10 @@ INTAKE: Final[web.AppKey[Intake]] = web.AppKey("intake")
 BUS: Final[web.AppKey[Bus]] = web.AppKey("bus")
 FEED: Final[web.AppKey[Feed]] = web.AppKey("feed")
 HUB: Final[web.AppKey[Hub]] = web.AppKey("hub")
+NEWCOMERS: Final[web.AppKey[Newcomers]] = web.AppKey("newcomers")
+READERS: Final[web.AppKey[Readers]] = web.AppKey("readers")
+TURNS: Final[web.AppKey[Turns]] = web.AppKey("turns")
+SEARCHES: Final[web.AppKey[Turns]] = web.AppKey("searches")
 LISTENER: Final[web.AppKey[Listener]] = web.AppKey("listener")
 COUNTERS: Final[web.AppKey[Counters]] = web.AppKey("counters")
 DESCRIPTION: Final[web.AppKey[Description]] = web.AppKey("description")

@@ -1,19 +1,22 @@
 """Metrics for Prometheus, of this process or, with several, of all of them together."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from fw.background import Background
 from fw.database import Database
 from fw.inbox.hub import Hub
 from fw.inbox.intake import Intake
 from fw.inbox.listener import Listener
+from fw.inbox.newcomers import Newcomers
 from fw.limits import Limits
 from fw.logs import Request
 from fw.passwords import Passwords
+from fw.turns import Turns
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names where processes put their numbers together (prometheus_client)."""
@@ -26,9 +29,19 @@ class Metrics:
     """Reads now and then what the parts have counted: who counts is not to wait for who looks."""
 
     def __init__(
-        self, database: Database, intake: Intake, hub: Hub, listener: Listener, passwords: Passwords, limits: Limits
+        self,
+        database: Database,
+        intake: Intake,
+        hub: Hub,
+        listener: Listener,
+        passwords: Passwords,
+        limits: Limits,
+        newcomers: Newcomers,
+        background: Background,
+        turns: Sequence[Turns],
     ) -> None:
         self._database, self._intake, self._hub = database, intake, hub
+        self._newcomers, self._background, self._turns = newcomers, background, turns
         self._listener, self._passwords, self._limits = listener, passwords, limits
         # A second series for each, which says when it began, is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -43,6 +56,7 @@ class Metrics:
         self._lags = self._histogram("fw_live_delivery_lag_seconds", "From a submission's arrival to its sockets.", DURATIONS)
         self._waiting = self._gauge("fw_intake_queue_rows", "Submissions that wait for a batch.")
         self._sockets = self._gauge("fw_live_sockets", "Live sockets that are open.")
+        self._unnamed = self._gauge("fw_live_unauthenticated_sockets", "Live sockets that have not said who they are yet.")
         self._size = self._gauge("fw_pool_connections", "Connections to the database.")
         self._in_use = self._gauge("fw_pool_in_use", "Connections that are in use.")
         self._hashes = self._gauge("fw_bcrypt_queue", "Password hashes that wait for a thread.")
@@ -51,6 +65,8 @@ class Metrics:
         self._reconnects = self._counter("fw_listener_reconnects", "Times that the listener lost its connection.")
         self._waits = self._counter("fw_pool_waits", "Times that a connection had to be waited for.")
         self._refused = self._counter("fw_limits_refused", "Requests refused by a limit.", "limit")
+        self._failures = self._counter("fw_background_failures", "Times that a task in the background failed.", "task")
+        self._stopped = self._gauge("fw_background_stopped", "Tasks in the background that do not run.")
 
     def _histogram(self, name: str, about: str, buckets: Iterable[float], *labels: str) -> Histogram:
         return Histogram(name, about, labels, buckets=tuple(buckets), registry=self._registry)
@@ -84,6 +100,8 @@ class Metrics:
             self._lags.observe(self._hub.lags.popleft())
         self._waiting.set(self._intake.waiting)
         self._sockets.set(self._hub.sockets)
+        self._unnamed.set(self._newcomers.count)
+        self._stopped.set(len(self._background.stopped))
         self._size.set(self._database.size)
         self._in_use.set(self._database.in_use)
         self._hashes.set(self._passwords.waiting)
@@ -92,8 +110,12 @@ class Metrics:
         self._grow(self._waits, self._database.waits, "waits")
         for code, count in self._hub.closed.items():
             self._grow(self._closed.labels(str(code)), count, "closed", str(code))
+        for task in self._background.tasks:
+            self._grow(self._failures.labels(task.name), task.failures, "failures", task.name)
         for name, count in self._limits.refused.items():
             self._grow(self._refused.labels(name), count, "refused", name)
+        for turns in self._turns:
+            self._grow(self._refused.labels(turns.name), turns.refused, "refused", turns.name)
 
     def _grow(self, counter: Any, count: float, *key: str) -> None:
         counter.inc(count - self._seen.get(key, 0))

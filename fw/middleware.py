@@ -89,6 +89,9 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     """Turn every error into a problem. The outermost middleware: the router's own errors come through here too."""
     identify(request)
     try:
+        if request.protocol.writing_paused:
+            # Of a client that sends requests and takes no answers: the earlier ones go first.
+            await request.writer.drain()
         return await handler(request)
     except Problem as problem:
         return reply_problem(problem, request_id(request))
@@ -121,11 +124,31 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     access = request.app[keys.ACCESS].get(request.match_info.route, Access.ANYONE)
     if access is Access.ANYONE:
         return await handler(request)
-    caller = await request.app[keys.TOKENS].authenticate(bearer_token(request))
-    if caller.scope == BILLING and access is not Access.OWNER_OR_BILLING:
-        raise Forbidden("A billing token can set premium and do nothing else.")
-    request[keys.CALLER] = caller
-    return await handler(request)
+    tokens, turns = request.app[keys.TOKENS], request.app[keys.TURNS]
+    caller = tokens.verify(bearer_token(request))
+    await turns.take(caller.user_id)
+    try:
+        await tokens.confirm(caller)
+        if caller.scope == BILLING and access is not Access.OWNER_OR_BILLING:
+            raise Forbidden("A billing token can set premium and do nothing else.")
+        request[keys.CALLER] = caller
+        response = await handler(request)
+        await send(request, response)
+        return response
+    finally:
+        turns.give_back(caller.user_id)
+
+
+async def send(request: web.Request, response: web.StreamResponse) -> None:
+    """Send a response, and wait until most of it has been taken: so the turns of a user bound what waits for slow readers."""
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+        if request.protocol.writing_paused:
+            await request.writer.drain()
+    except ConnectionError:
+        # The server, which sends it again, finds out itself.
+        return
 
 
 async def meet_expectation(request: web.Request) -> web.StreamResponse | None:

@@ -1,6 +1,5 @@
 """Takes note of requests, and hands many at once to the log and the metrics: so it costs each of them little."""
 
-import asyncio
 import logging
 from time import perf_counter
 from time import time as now
@@ -10,6 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 
 from fw import keys
+from fw.background import Background
 from fw.logs import Request
 from fw.metrics import Metrics
 
@@ -25,25 +25,21 @@ NO_METHOD: Final = "UNKNOWN"
 class Observer:
     """Knows the requests of the last moment."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, background: Background) -> None:
         self._metrics = metrics
         self._noted: list[tuple[Any, ...]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._task = background.every("observer", lambda: EVERY_SECONDS, self._flush_now)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._observe_for_ever())
+        await self._task.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._task.__aexit__()
         self.flush()
 
-    async def _observe_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            self.flush()
+    async def _flush_now(self) -> None:
+        self.flush()
 
     def note(self, values: tuple[Any, ...]) -> None:
         """Take note of a request, by the values of a `Request`."""

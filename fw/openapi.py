@@ -180,9 +180,9 @@ def refusals(route: Route, said: Operation) -> set[type[Problem]]:
     if said.query.fields or said.headers.fields:
         found.add(errors.Invalid)
     if route.access is Access.OWNER:
-        found |= {errors.Unauthorized, errors.Forbidden}
+        found |= {errors.Unauthorized, errors.Forbidden, errors.TooManyRequests}
     if route.access is Access.OWNER_OR_BILLING:
-        found.add(errors.Unauthorized)
+        found |= {errors.Unauthorized, errors.TooManyRequests}
     if not said.is_alone:
         found.add(errors.Unavailable)
     return found

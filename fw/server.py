@@ -14,6 +14,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from fw import __version__, keys
 from fw.app import create_app
+from fw.background import Task
 from fw.config import Config
 from fw.errors import BY_STATUS, Problem
 from fw.middleware import add_usual, request_id
@@ -27,8 +28,11 @@ KEEPALIVE_SECONDS: Final = 100.0
 HEAD_SECONDS: Final = 20.0
 """How long a connection may take to its first request; one that sends it byte by byte keeps others out."""
 SWEEP_SECONDS: Final = 2.0
-STALLED_SECONDS: Final = 60
-"""How long a client may take nothing of what it is sent, or be gone without a word."""
+GONE_SECONDS: Final = 60
+"""How long a client may be gone without a word."""
+STALLED_SECONDS: Final = 15.0
+LEAST_BYTES_A_SECOND: Final = 256
+"""How slowly a client may take a response, over that time: much slower, and it only keeps others from being served."""
 SHUTDOWN_SECONDS: Final = 8.0
 BACKLOG: Final = 1024
 
@@ -36,11 +40,12 @@ BACKLOG: Final = 1024
 class ProblemHandler(RequestHandler):
     """Answers what is not even HTTP with a problem too, and does not wait for ever for a first request."""
 
-    __slots__ = ("_made_at",)
+    __slots__ = ("_made_at", "_seen_at", "_seen_request", "_seen_taken")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._made_at = self._loop.time()
+        self._made_at = self._seen_at = self._loop.time()
+        self._seen_request, self._seen_taken = 0, 0
 
     def close_if_silent(self, now: float) -> None:
         """Close a connection whose first request is not there in time; between requests the server does so by itself."""
@@ -48,6 +53,20 @@ class ProblemHandler(RequestHandler):
         is_first = self._current_request is None and self._next_keepalive_close_time <= self._made_at + self._keepalive_timeout
         if is_first and now - self._made_at > HEAD_SECONDS:
             self.force_close()
+
+    def close_if_stalled(self, now: float) -> None:
+        """Close a connection whose client takes its response too slowly. Live sockets have a rule of their own."""
+        if self.transport is None or self._upgraded:
+            return
+        waiting = self.transport.get_write_buffer_size()
+        request = self._current_request
+        taken = (request.writer.output_size if request else 0) - waiting
+        if not waiting or id(request) != self._seen_request:
+            self._seen_at, self._seen_request, self._seen_taken = now, id(request), taken
+        elif now - self._seen_at >= STALLED_SECONDS:
+            if taken - self._seen_taken < LEAST_BYTES_A_SECOND * STALLED_SECONDS:
+                self.transport.abort()
+            self._seen_at, self._seen_taken = now, taken
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -70,24 +89,23 @@ class ProblemServer(web.Server):
     def __call__(self) -> RequestHandler:
         return ProblemHandler(self, loop=self._loop, **self._kwargs)
 
-    async def sweep_for_ever(self) -> None:
-        """Close connections on which nothing comes."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            now = self._loop.time()
-            for handler in self.connections:
-                if isinstance(handler, ProblemHandler):
-                    handler.close_if_silent(now)
+    async def sweep(self) -> None:
+        """Close connections on which nothing comes, or goes."""
+        now = self._loop.time()
+        for handler in self.connections:
+            if isinstance(handler, ProblemHandler):
+                handler.close_if_silent(now)
+                handler.close_if_stalled(now)
 
 
 class Runner(web.AppRunner):
     """Runs an application behind `ProblemServer`."""
 
-    _sweeper: asyncio.Task[None] | None = None
+    _sweeper: Task | None = None
 
     async def cleanup(self) -> None:
         if self._sweeper:
-            self._sweeper.cancel()
+            await self._sweeper.__aexit__()
         await super().cleanup()
 
     async def _make_server(self) -> web.Server:
@@ -99,7 +117,8 @@ class Runner(web.AppRunner):
             loop=asyncio.get_running_loop(),
             **made._kwargs,
         )
-        self._sweeper = asyncio.create_task(server.sweep_for_ever())
+        self._sweeper = self.app[keys.BACKGROUND].every("connections", lambda: SWEEP_SECONDS, server.sweep)
+        await self._sweeper.__aenter__()
         return server
 
 
@@ -134,7 +153,7 @@ def bind(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             # Connections inherit it.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_SECONDS * 1000)
         sock.bind((host, port))
     except BaseException:
         sock.close()

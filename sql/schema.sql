@@ -80,7 +80,9 @@ CREATE TABLE inboxes (
     unread_count integer NOT NULL DEFAULT 0,
     total_count integer NOT NULL DEFAULT 0,
     -- Deletions up to this number may have been purged: older readers begin anew.
-    horizon bigint NOT NULL DEFAULT 0
+    horizon bigint NOT NULL DEFAULT 0,
+    -- No item has an id above it. A nil id is below all others.
+    last_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'
 ) WITH (fillfactor = 20);
 
 -- No foreign key: every change goes through the functions below, which hold the lock on the inbox, so none can outlive
@@ -120,9 +122,39 @@ CREATE TABLE idempotency (
 
 CREATE INDEX idempotency_created_key ON idempotency (created_at);
 
--- Appends rows to one inbox. The arrays are parallel, a row each; p_keys is null where no row has an idempotency key.
--- Answers no row where there is no such inbox; else the cursor after the change and, where keys were given, an array with
--- a row's earlier feedback id (already stored), the nil id (same key, another body) or null (stored now).
+-- The time in a UUIDv7: milliseconds since 1970 and 12 bits of their fraction (RFC 9562, 5.7 and 6.2).
+CREATE FUNCTION id_time(p_id uuid)
+RETURNS bigint
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT ('x0' || left(p_id::text, 8) || substr(p_id::text, 10, 4) || substr(p_id::text, 16, 3))::bit(64)::bigint
+$$;
+
+-- The same UUIDv7 with another time.
+CREATE FUNCTION id_at(p_id uuid, p_time bigint)
+RETURNS uuid
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT (left(lpad(to_hex(p_time), 15, '0'), 12) || '7' || right(to_hex(p_time), 3) || substr(p_id::text, 19))::uuid
+$$;
+
+-- Moves ids (ascending) up as far as they need to follow p_last, in the same order: a hybrid clock.
+CREATE FUNCTION ids_after(p_last uuid, p_ids uuid[])
+RETURNS uuid[]
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT array_agg(id_at(u.id, greatest(id_time(p_last) + u.n, id_time(u.id))) ORDER BY u.n)
+    FROM unnest(p_ids) WITH ORDINALITY AS u (id, n)
+$$;
+
+-- Appends rows to one inbox. The arrays are parallel, a row each, and the ids ascend; p_keys is null if no row has an
+-- idempotency key. A row whose id is not above all in the inbox gets a later one.
+-- Answers no row if there is no such inbox, and a null cursor if it is locked and p_skip_locked does not let us wait; else the
+-- cursor after the change and, if any row is not stored under its own id, an array with a row's id: of an earlier row with the
+-- same key and body, or a later one than its own; the nil id (same key, another body); or null (stored under its own).
 CREATE FUNCTION inbox_append(
     p_user_id uuid,
     p_ids uuid[],
@@ -132,25 +164,41 @@ CREATE FUNCTION inbox_append(
     p_messages text[],
     p_metadata json[],
     p_keys text[],
-    p_hashes bytea[]
+    p_hashes bytea[],
+    p_skip_locked boolean DEFAULT false
 )
 RETURNS TABLE (new_cursor bigint, earlier_ids uuid[])
 LANGUAGE plpgsql
+SET lock_timeout = '1s'
 AS $$
 DECLARE
     v_count integer := cardinality(p_ids);
+    v_ids uuid[] := p_ids;
+    v_created_at timestamptz[] := p_created_at;
     v_earlier uuid[];
-    -- The places of the rows that are new, among themselves; null where all are.
+    -- The places of the rows that are new, among themselves; null if all are.
     v_places integer[];
     v_hash bytea;
     v_id uuid;
+    v_last uuid;
     v_cursor bigint;
 BEGIN
+    IF p_skip_locked THEN
+        PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN QUERY SELECT NULL::bigint, NULL::uuid[] FROM inboxes AS i WHERE i.user_id = p_user_id;
+            RETURN;
+        END IF;
+    END IF;
+
     IF p_keys IS NOT NULL THEN
         -- The lock comes first: whoever holds it sees every key that was committed before.
-        PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+        SELECT i.last_id INTO v_last FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
         IF NOT FOUND THEN
             RETURN;
+        END IF;
+        IF v_last >= p_ids[1] THEN
+            v_ids := ids_after(v_last, p_ids);
         END IF;
         v_earlier := array_fill(NULL::uuid, ARRAY[v_count]);
         v_places := array_fill(NULL::integer, ARRAY[v_count]);
@@ -158,7 +206,7 @@ BEGIN
         FOR n IN 1 .. cardinality(p_ids) LOOP
             IF p_keys[n] IS NOT NULL THEN
                 INSERT INTO idempotency AS k (user_id, key, body_hash, feedback_id)
-                VALUES (p_user_id, p_keys[n], p_hashes[n], p_ids[n])
+                VALUES (p_user_id, p_keys[n], p_hashes[n], v_ids[n])
                 ON CONFLICT (user_id, key) DO UPDATE
                 SET body_hash = excluded.body_hash, feedback_id = excluded.feedback_id, created_at = now()
                 WHERE k.created_at < now() - interval '24 hours';
@@ -176,11 +224,28 @@ BEGIN
     END IF;
 
     UPDATE inboxes AS i
-    SET cursor = i.cursor + v_count, unread_count = i.unread_count + v_count, total_count = i.total_count + v_count
+    SET cursor = i.cursor + v_count,
+        unread_count = i.unread_count + v_count,
+        total_count = i.total_count + v_count,
+        last_id = CASE WHEN i.last_id < v_ids[1] THEN v_ids[cardinality(v_ids)] ELSE i.last_id END
     WHERE i.user_id = p_user_id
-    RETURNING i.cursor INTO v_cursor;
+    RETURNING i.cursor, i.last_id INTO v_cursor, v_last;
     IF NOT FOUND THEN
         RETURN;
+    END IF;
+    IF v_last <> v_ids[cardinality(v_ids)] THEN
+        v_ids := ids_after(v_last, p_ids);
+        UPDATE inboxes AS i SET last_id = v_ids[cardinality(v_ids)] WHERE i.user_id = p_user_id;
+    END IF;
+    IF v_ids[1] <> p_ids[1] THEN
+        v_created_at := ARRAY(
+            SELECT 'epoch'::timestamptz + (id_time(u.id) >> 12) * interval '1 millisecond'
+            FROM unnest(v_ids) WITH ORDINALITY AS u (id, n) ORDER BY u.n
+        );
+        v_earlier := ARRAY(
+            SELECT coalesce(u.earlier, nullif(u.id, u.own))
+            FROM unnest(v_earlier, v_ids, p_ids) WITH ORDINALITY AS u (earlier, id, own, n) ORDER BY u.n
+        );
     END IF;
 
     INSERT INTO feedback (user_id, id, cursor, created_cursor, created_at, widget_id, ip_address, message, metadata)
@@ -188,7 +253,7 @@ BEGIN
         r.created_at, r.widget_id, r.address, r.message, r.metadata
     FROM (
         SELECT u.*, CASE WHEN v_places IS NULL THEN u.n ELSE v_places[u.n] END AS place
-        FROM unnest(p_ids, p_created_at, p_widget_ids, p_addresses, p_messages, p_metadata)
+        FROM unnest(v_ids, v_created_at, p_widget_ids, p_addresses, p_messages, p_metadata)
             WITH ORDINALITY AS u (id, created_at, widget_id, address, message, metadata, n)
     ) AS r
     WHERE r.place IS NOT NULL;
@@ -207,6 +272,7 @@ RETURNS TABLE (
     cursor bigint
 )
 LANGUAGE plpgsql
+SET lock_timeout = '2s'
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -254,6 +320,7 @@ $$;
 CREATE FUNCTION inbox_delete(p_user_id uuid, p_id uuid)
 RETURNS boolean
 LANGUAGE plpgsql
+SET lock_timeout = '2s'
 AS $$
 DECLARE
     v_cursor bigint;
@@ -281,6 +348,7 @@ $$;
 CREATE FUNCTION inbox_forget(p_user_id uuid, p_before timestamptz, p_most integer)
 RETURNS integer
 LANGUAGE plpgsql
+SET lock_timeout = '2s'
 AS $$
 DECLARE
     v_horizon bigint;
@@ -309,6 +377,7 @@ $$;
 CREATE FUNCTION account_delete(p_user_id uuid)
 RETURNS boolean
 LANGUAGE plpgsql
+SET lock_timeout = '2s'
 AS $$
 BEGIN
     PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
@@ -370,5 +439,44 @@ BEGIN
     INSERT INTO widgets AS w (id, user_id, name, type, theme, settings, is_active, created_at)
     VALUES (p_id, p_user_id, p_name, p_type, p_theme, p_settings, p_is_active, p_created_at)
     RETURNING w.id, w.user_id, w.name, w.type, w.theme, w.settings, w.is_active, w.created_at;
+END
+$$;
+
+-- Places of readers (live sockets, waiting polls), leased by processes. Unlogged: after a crash the processes tell them anew.
+
+CREATE UNLOGGED TABLE reader_processes (
+    id uuid PRIMARY KEY,
+    seen_at timestamptz NOT NULL
+);
+
+CREATE UNLOGGED TABLE reader_places (
+    user_id uuid NOT NULL,
+    process_id uuid NOT NULL,
+    places integer NOT NULL,
+    PRIMARY KEY (user_id, process_id)
+) WITH (fillfactor = 70);
+
+-- Leases one more place of a user to a process unless p_most are leased to processes that live. Answers whether it did.
+CREATE FUNCTION readers_take(p_user_id uuid, p_process_id uuid, p_most integer)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    -- One at a time: what is counted next is counted by a snapshot that comes after the lock.
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_user_id::text, 7236837236));
+    IF (
+        SELECT coalesce(sum(r.places), 0)
+        FROM reader_places AS r
+        JOIN reader_processes AS p ON p.id = r.process_id
+        WHERE r.user_id = p_user_id AND p.seen_at > now() - interval '20 seconds'
+    ) >= p_most THEN
+        RETURN false;
+    END IF;
+    INSERT INTO reader_places AS r (user_id, process_id, places)
+    VALUES (p_user_id, p_process_id, 1)
+    ON CONFLICT (user_id, process_id) DO UPDATE
+    SET places = r.places + 1;
+    RETURN true;
 END
 $$;

@@ -68,6 +68,23 @@ async def test_tells_nothing_of_an_empty_inbox(user: Person) -> None:
     assert await user.changes(0) == {"events": [], "cursor": 0, "more": False}
 
 
+async def test_tells_no_more_bytes_at_once_than_a_reading_holds(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.inbox.feed.MOST_BYTES", 10_000)
+    sizes = [4000, 4000, 4000, 5000, 10, 10, 5000, 5000]
+    for size in sizes:
+        await user.receive("x" * size)
+    found, since = [], 0
+    while True:
+        answer = await user.changes(since)
+        found.append([len(event["feedback"]["message"]) for event in answer["events"]])
+        since = answer["cursor"]
+        if not answer["more"]:
+            break
+    # One that goes beyond is still told whole, so that every answer brings a reader on.
+    assert found == [[4000, 4000, 4000], [5000, 10, 10, 5000], [5000]]
+    assert since == len(sizes)
+
+
 async def test_begins_at_the_beginning_by_default(user: Person) -> None:
     await user.receive()
     assert names(await body(await user.get(PATH))) == [("created", 1)]

@@ -31,7 +31,7 @@ async def test_serves_who_waits_longest_first(config: Config) -> None:
                 served.append(number)
                 await connection.fetchval("SELECT 1")
 
-            await database._run("a test", run)
+            await database._run("a test", run, 20.0)
 
     async with Database(replace(config, db_pool=CONNECTIONS)) as database:
         await asyncio.gather(*(ask_again_and_again(database) for _ in range(GREEDY)))

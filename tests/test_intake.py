@@ -8,14 +8,15 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from aiohttp.test_utils import TestClient
 
 from fw.config import Config
-from fw.database import Database
+from fw.database import Database, Locked
 from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
 from fw.inbox.bus import PostgresBus
 from fw.inbox.intake import Intake, Submission
 from tests.conftest import MakeUser
-from tests.people import Person
+from tests.people import Person, problem
 from tests.waiting import until
 
 
@@ -73,6 +74,11 @@ async def stored(sql: asyncpg.Connection, person: Person) -> dict[str, str]:
     return {row["id"]: row["message"] for row in rows}
 
 
+def under(results: Sequence[Any], rows: Sequence[Submission]) -> dict[str, str]:
+    """Return the messages of rows by the ids that were told."""
+    return {told: row.message for told, row in zip(results, rows, strict=True)}
+
+
 async def test_stores_a_batch_in_its_order(intake: Intake, people: list[Person], sql: asyncpg.Connection) -> None:
     rows = [to(people[0], f"{n}") for n in range(50)]
     assert await submit(intake, rows) == [row.id for row in rows]
@@ -84,9 +90,9 @@ async def test_stores_more_than_a_batch(
 ) -> None:
     rows = [to(people[n % 3], f"{n}") for n in range(100)]
     async with Intake(database, bus, batch=7) as intake:
-        assert await submit(intake, rows) == [row.id for row in rows]
+        results = await submit(intake, rows)
     for n, person in enumerate(people):
-        assert await stored(sql, person) == {row.id: row.message for row in rows[n::3]}
+        assert await stored(sql, person) == under(results[n::3], rows[n::3])
 
 
 async def test_answers_unavailable_where_the_queue_is_full(
@@ -131,8 +137,7 @@ async def test_writes_all_that_is_queued_when_it_closes(
         tasks = await begin(intake, rows)
     assert not intake._waiting
     assert not intake._writers
-    assert await asyncio.gather(*tasks) == [row.id for row in rows]
-    assert len(await stored(sql, people[0])) == 40
+    assert await stored(sql, people[0]) == under(await asyncio.gather(*tasks), rows)
 
 
 async def test_needs_no_second_writer_for_what_comes_one_after_the_other(
@@ -167,11 +172,9 @@ async def test_knows_no_such_inbox_and_harms_no_other(intake: Intake, people: li
         Submission(username="zzz", message="the last", idempotency_key="k", body_hash=b"h"),
     ]
     results = await submit(intake, rows)
-    assert results[0::2][:2] == [rows[0].id, rows[2].id]
-    assert results[4] == rows[4].id
     assert [type(results[n]) for n in (1, 3, 5)] == [NotFound] * 3
-    assert set((await stored(sql, people[0])).values()) == {"by id", "by name"}
-    assert set((await stored(sql, people[1])).values()) == {"another"}
+    assert await stored(sql, people[0]) == under(results[0:3:2], rows[0:3:2])
+    assert await stored(sql, people[1]) == under(results[4:5], rows[4:5])
 
 
 async def test_answers_not_found_where_there_is_no_inbox_at_all(intake: Intake) -> None:
@@ -221,12 +224,13 @@ async def test_several_poisonous_rows_fail_alone(intake: Intake, people: list[Pe
     assert len(await stored(sql, people[0])) == 12
 
 
-async def test_an_id_that_is_taken_fails_alone(intake: Intake, people: list[Person], sql: asyncpg.Connection) -> None:
+async def test_an_id_that_is_taken_becomes_a_later_one(intake: Intake, people: list[Person], sql: asyncpg.Connection) -> None:
     first = to(people[0], "first")
     await intake.submit(first)
-    results = await submit(intake, [to(people[0], "before"), replace(first, message="second"), to(people[0], "after")])
-    assert isinstance(results[1], Problem)
-    assert list((await stored(sql, people[0])).values()) == ["first", "before", "after"]
+    rows = [replace(first, message="second"), to(people[0], "third")]
+    results = await submit(intake, rows)
+    assert results[0] > first.id
+    assert await stored(sql, people[0]) == {first.id: "first", **under(results, rows)}
 
 
 async def test_one_who_leaves_before_the_writing_takes_nobody_along(
@@ -296,23 +300,13 @@ async def test_gives_each_row_its_own_result(intake: Intake, people: list[Person
         keyed(Submission(user_id=str(uuid4()), message="lost"), "known", "body"),
     ]
     results = await submit(intake, rows)
-    assert [result if isinstance(result, str) else type(result) for result in results] == [
-        known[1].id,
-        rows[1].id,
-        IdempotencyMismatch,
-        NotFound,
-        rows[4].id,
-        rows[5].id,
-        rows[6].id,
-        known[1].id,
-        rows[4].id,
-        rows[9].id,
-        IdempotencyMismatch,
-        NotFound,
-    ]
-    assert set((await stored(sql, one)).values()) == {"known", "new", "named", "id"}
-    assert set((await stored(sql, two)).values()) == {"known"}
-    assert set((await stored(sql, three)).values()) == {"plain", "theirs"}
+    assert [type(results[n]) for n in (2, 3, 10, 11)] == [IdempotencyMismatch, NotFound, IdempotencyMismatch, NotFound]
+    assert results[0] == results[7] == known[1].id
+    assert results[8] == results[4]
+    new = {"new": results[4], "named": results[5], "id": results[9]}
+    assert await stored(sql, one) == {known[0].id: "known", **{stored_id: text for text, stored_id in new.items()}}
+    assert await stored(sql, two) == {known[1].id: "known"}
+    assert await stored(sql, three) == {results[1]: "plain", results[6]: "theirs"}
 
 
 async def test_knows_a_key_by_whichever_name_of_the_inbox(
@@ -354,5 +348,58 @@ async def test_writers_of_many_inboxes_never_lock_each_other_out(
             [keyed(to(back[n % 3], f"{n}"), f"key {-n}", "b") if n % 4 else by_name(back[n % 3], f"{n}") for n in range(150)],
         ]
         results = await asyncio.gather(submit(here, rows[0]), submit(there, rows[1]))
-    assert results == [[row.id for row in half] for half in rows]
-    assert [len(await stored(sql, person)) for person in people] == [100] * 3
+    told = under(results[0], rows[0]) | under(results[1], rows[1])
+    kept = [await stored(sql, person) for person in people]
+    assert [len(inbox) for inbox in kept] == [100] * 3
+    assert kept[0] | kept[1] | kept[2] == told
+
+
+async def test_a_locked_inbox_fails_alone_and_the_others_go_on(
+    intake: Intake, people: list[Person], sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    locked, free = people[:2]
+    async with sql.transaction():
+        await sql.execute("SELECT FROM inboxes WHERE user_id = $1::text::uuid FOR UPDATE", locked.id)
+        results = await submit(intake, [to(people[n % 3], f"{n}") for n in range(9)])
+        assert [type(result) for result in results] == [Locked, str, str] * 3
+        # Now it is known as locked: nobody waits for it again.
+        results = await submit(intake, [to(locked), to(free), by_name(free)])
+        assert [type(result) for result in results] == [Locked, str, str]
+        assert [record.message for record in caplog.records if record.name == "fw.intake"] == ["an inbox is locked"]
+    assert [type(result) for result in await submit(intake, [to(locked), to(free)])] == [str, str]
+    assert not intake._locked
+    assert len(await stored(sql, locked)) == 1
+    assert len(await stored(sql, free)) == 6
+
+
+async def test_a_locked_inbox_alone_is_unavailable_in_a_moment(
+    client: TestClient, user: Person, sql: asyncpg.Connection
+) -> None:
+    async with sql.transaction():
+        await sql.execute("SELECT FROM inboxes WHERE user_id = $1 FOR UPDATE", user.id)
+        response = await client.post(f"/api/feedback/{user.username}", json={"message": "Hello"})
+        await problem(response, 503, "unavailable")
+        assert int(response.headers["Retry-After"]) > 0
+        await problem(await user.post("/api/feedback/read", json={"up_to": 1}), 503, "unavailable")
+        await problem(await user.get(f"/api/feedback/{uuid4()}"), 404, "not-found")
+    await user.receive()
+
+
+async def test_rows_that_wait_are_refused_with_the_batch_for_which_the_database_was_silent(
+    database: Database, bus: PostgresBus, people: list[Person], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fw.database.USUAL_SECONDS", 0.5)
+    async with Intake(database, bus, writers=1) as intake:
+        transaction = sql.transaction()
+        await transaction.start()
+        await sql.execute("LOCK TABLE feedback")
+        first = await begin(intake, [to(people[0])])
+
+        async def is_writing() -> bool:
+            return not intake._waiting
+
+        await until(is_writing, "the batch to be on its way")
+        later = [asyncio.create_task(intake.submit(to(person))) for person in people]
+        results = await asyncio.gather(*first, *later, return_exceptions=True)
+        assert [type(result) for result in results] == [Unavailable] * 4
+        await transaction.rollback()

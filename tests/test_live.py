@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from fw import keys
 from fw.handlers import live
+from fw.inbox import feed
 from fw.inbox import live as sockets
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, nothing, problem
@@ -263,7 +264,7 @@ async def test_holds_20_sockets_a_user(user: Person) -> None:
         await connect(user)
     assert refused.value.status == 429
     headers = refused.value.headers or {}
-    assert headers["RateLimit-Policy"] == '"sockets";q=20'
+    assert headers["RateLimit-Policy"] == '"readers";q=20'
     late = await user.client.ws_connect(PATH)
     await late.send_json({"type": "auth", "token": user.token})
     assert await close_code(late) == 4429
@@ -298,7 +299,7 @@ async def test_closes_with_1009_where_a_message_is_too_big(user: Person) -> None
 
 
 async def test_pings(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(sockets, "PING_SECONDS", 0.2)
     ws = await connect(user, autoping=False)
     await event(ws)
     assert (await ws.receive(timeout=10)).type is WSMsgType.PING
@@ -315,35 +316,104 @@ async def test_closes_with_1012_when_the_server_goes(make_client: MakeClient, ma
     await closing
 
 
-@pytest.mark.slow
-async def test_cuts_off_who_does_not_read_and_harms_nobody_else(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "BUFFER_BYTES", 50_000)
-    monkeypatch.setattr(sockets, "LINGER_SECONDS", 1.0)
-    stalled, reader = await connect(user), await connect(user)
-    for ws in (stalled, reader):
-        await event(ws)
-    connection = stalled._conn
+async def test_a_pong_does_not_put_off_the_time_for_the_token(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "AUTH_SECONDS", 0.5)
+    ws = await client.ws_connect(PATH)
+
+    async def keep_alive() -> None:
+        while True:
+            await ws.pong()
+            await asyncio.sleep(0.05)
+
+    ponging = asyncio.create_task(keep_alive())
+    assert await close_code(ws) == 4401
+    ponging.cancel()
+    await asyncio.gather(ponging, return_exceptions=True)
+
+
+def stall(ws: ClientWebSocketResponse) -> asyncio.Transport:
+    """Have a client take nothing more."""
+    connection = ws._conn
     assert connection is not None
-    assert connection.transport is not None
-    connection.transport.pause_reading()
-    seen: list[dict[str, Any]] = []
-    reading = asyncio.create_task(keep_reading(reader, seen))
-    sockets_of = client_hub(user)._rooms[user.id].sockets
+    transport = connection.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
+    return transport
+
+
+@pytest.mark.slow
+async def test_a_reader_that_falls_behind_is_sent_the_rest_at_its_own_pace(
+    user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "BUFFER_BYTES", 50_000)
+    slow = await connect(user)
+    await event(slow)
+    transport = stall(slow)
+    [socket] = client_hub(user)._rooms[user.id].sockets
     number = 0
-    while len(sockets_of) == 2:
+    while socket.is_live:
         # The kernel's own buffers take some megabytes before ours has to.
         await asyncio.gather(*(user.receive("x" * 5000) for _ in range(50)))
         number += 50
         assert number < 5000
-        assert max(socket._transport.get_write_buffer_size() for socket in sockets_of) < 50_000 + 50 * 5500
+    await asyncio.gather(*(user.receive("y" * 5000) for _ in range(200)))
+    assert socket._transport.get_write_buffer_size() < 50_000 + feed.MOST_BYTES + 100_000
+    transport.resume_reading()
+    assert [(await event(slow))["cursor"] for _ in range(number + 200)] == list(range(1, number + 201))
+    await user.receive("live again")
+    assert (await event(slow))["feedback"]["message"] == "live again"
+
+
+@pytest.mark.slow
+async def test_cuts_off_a_reader_that_takes_nothing_of_a_replay(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(sockets, "LINGER_SECONDS", 1.0)
+    monkeypatch.setattr("fw.inbox.hub.TEND_SECONDS", 0.1)
+    monkeypatch.setattr(sockets, "BUFFER_BYTES", 50_000)
+    for _ in range(10):
+        await asyncio.gather(*(user.receive("x" * 5000) for _ in range(100)))
+    stalled = await connect(user, since=0)
+    hub = client_hub(user)
+    transport = stall(stalled)
+
+    async def is_cut_off() -> bool:
+        for socket in hub._rooms[user.id].sockets if user.id in hub._rooms else ():
+            assert socket._transport.get_write_buffer_size() < 500_000
+        return bool(hub.closed[4408])
+
+    await until(is_cut_off, seconds=30)
+    transport.abort()
+
+
+@pytest.mark.slow
+async def test_cuts_off_who_does_not_read_and_harms_nobody_else(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "BUFFER_BYTES", 50_000)
+    monkeypatch.setattr(sockets, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(sockets, "LINGER_SECONDS", 1.0)
+    stalled, reader = await connect(user), await connect(user)
+    for ws in (stalled, reader):
+        await event(ws)
+    transport = stall(stalled)
+    seen: list[dict[str, Any]] = []
+    reading = asyncio.create_task(keep_reading(reader, seen))
+    sockets_of = client_hub(user)._rooms[user.id].sockets
+    # The kernel's own buffers take some megabytes before ours has to.
+    number = 1500
+    for _ in range(number // 50):
+        await asyncio.gather(*(user.receive("x" * 5000) for _ in range(50)))
+        assert max(socket._transport.get_write_buffer_size() for socket in sockets_of) < 50_000 + 2 * feed.MOST_BYTES
 
     async def has_seen_all() -> bool:
         return len(seen) == number
 
+    async def is_cut_off() -> bool:
+        return len(sockets_of) == 1
+
+    await until(is_cut_off)
     await until(has_seen_all)
     assert [found["cursor"] for found in seen] == list(range(1, number + 1))
     reading.cancel()
-    connection.transport.abort()
+    transport.abort()
 
 
 async def keep_reading(ws: ClientWebSocketResponse, seen: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from fw import purge as module
+from fw.background import Background
 from fw.config import Config
 from fw.database import Database
 from fw.purge import Purge
@@ -16,7 +17,7 @@ LOCK = 112685394489712
 
 async def purge(config: Config) -> int:
     async with Database(config) as database:
-        return await Purge(database).purge()
+        return await Purge(database, Background()).purge()
 
 
 async def age(sql: asyncpg.Connection, user: Person, interval: str) -> None:

@@ -24,10 +24,10 @@ LAYERS = (
     "handlers",
     "credentials submissions statistics",
     "metrics",
-    "inbox counters purge limits windows tracking tokens passwords payload schemas addresses pages search json_schemas",
+    "inbox counters purge limits windows turns tracking tokens passwords payload schemas addresses pages search json_schemas",
     "database",
     "logs",
-    "operations statements ids config errors keys",
+    "operations statements ids config errors keys background",
 )
 """From top to bottom. A module imports from its own layer, without circles, and from those below."""
 LAYER_OF: Mapping[str, int] = {part: number for number, layer in enumerate(LAYERS) for part in layer.split()}

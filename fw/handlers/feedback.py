@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Final
 
 from aiohttp import web
@@ -51,7 +52,8 @@ async def list_inbox(request: web.Request) -> web.Response:
         etag = tag(user_id, own(await database.row("feedback.position", user_id))["cursor"], wanted)
         if not_modified(request, etag):
             return web.Response(status=304, headers={"ETag": f'"{etag}"'})
-    rows = await database.rows(f"feedback.{wanted['order']}", user_id, *filters(wanted), wanted["limit"] + 1)
+    async with request.app[keys.SEARCHES].turn(user_id) if wanted.get("q") else nullcontext():
+        rows = await database.rows(f"feedback.{wanted['order']}", user_id, *filters(wanted), wanted["limit"] + 1)
     inbox = own(rows[0] if rows else None)
     items = [item(row) for row in rows if row["id"] is not None]
     page = {
@@ -139,12 +141,24 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-@operation(Answer(200, answers.Changes()), query=schemas.SINCE)
+@operation(Answer(200, answers.Changes()), query=schemas.SINCE, refuses=(TooManyRequests,))
 async def changes(request: web.Request) -> web.Response:
-    """Tell what changed after a cursor; where nothing has, wait for it."""
+    """Tell what changed after a cursor; if nothing has, wait for it."""
     wanted = read_query(request)
-    found = await wait_for_changes(request, wanted["since"], wanted["wait"])
+    user_id, readers = request[keys.CALLER].user_id, request.app[keys.READERS]
+    found = await request.app[keys.FEED].read(user_id, wanted["since"])
+    if wanted["wait"] and not has_news(found):
+        await readers.take(user_id)
+        try:
+            async with request.app[keys.TURNS].pause(user_id):
+                found = await wait_for_changes(request, wanted["since"], wanted["wait"])
+        finally:
+            readers.give_back(user_id)
     return reply({"events": found.events(), "cursor": found.cursor, "more": found.more})
+
+
+def has_news(reading: Reading) -> bool:
+    return bool(reading.rows) or reading.is_lost
 
 
 async def wait_for_changes(request: web.Request, since: int, seconds: float) -> Reading:
@@ -155,7 +169,7 @@ async def wait_for_changes(request: web.Request, since: int, seconds: float) -> 
         while True:
             moved.clear()
             found = await request.app[keys.FEED].read(user_id, since)
-            if found.rows or found.is_lost or clock() >= end or hub.is_closed:
+            if has_news(found) or clock() >= end or hub.is_closed:
                 return found
             try:
                 async with asyncio.timeout_at(end):

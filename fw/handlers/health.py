@@ -30,10 +30,17 @@ async def ready(request: web.Request) -> web.Response:
     """Say what this process needs to serve, and which of it is missing."""
     database = request.app[keys.DATABASE]
     answers, migrated = await asyncio.gather(database.ping(READY_SECONDS), is_migrated(database))
-    checks = {"database": answers, "migrations": migrated, "listener": request.app[keys.LISTENER].is_listening}
+    stopped = request.app[keys.BACKGROUND].stopped
+    checks = {
+        "database": answers,
+        "migrations": migrated,
+        "listener": request.app[keys.LISTENER].is_listening,
+        "background": not stopped,
+    }
     failed = [name for name, is_well in checks.items() if not is_well]
     if failed:
-        raise Unavailable(f"Not ready: {', '.join(failed)}.", retry_after=5)
+        which = f" ({', '.join(stopped)})" if stopped else ""
+        raise Unavailable(f"Not ready: {', '.join(failed)}{which}.", retry_after=5)
     return reply({"status": "ready", "checks": dict.fromkeys(checks, "ok")})
 
 

@@ -1,32 +1,24 @@
 """The live channel: an inbox over a WebSocket, from the reader's own cursor."""
 
+import asyncio
 from typing import Final
 
 from aiohttp import WSMsgType, hdrs, web
 from yarl import URL
 
 from fw import keys
+from fw.credentials import caller_bucket
 from fw.errors import Invalid, MalformedJson, OriginNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
-from fw.inbox.feed import Reading
-from fw.inbox.hub import MOST_SOCKETS, Hub
 from fw.inbox.live import Close, Socket
 from fw.operations import Answer, operation
 from fw.payload import parse_object, read_query, validate
 from fw.schemas import feedback as schemas
-from fw.schemas.rules import BIGGEST
 from fw.tokens import Caller
 
 PROTOCOL: Final = "feedbackwave"
 BEARER: Final = "bearer."
 AUTH_SECONDS: Final = 10.0
-PING_SECONDS: Final = 25.0
-"""Routers cut sockets that are idle for 55 s (Heroku)."""
 MESSAGE_BYTES: Final = 4096
-FULL: Final = {
-    "Retry-After": "30",
-    "RateLimit-Policy": f'"sockets";q={MOST_SOCKETS}',
-    "RateLimit": '"sockets";r=0;t=30',
-}
 
 
 @operation(
@@ -39,30 +31,52 @@ async def follow(request: web.Request) -> web.StreamResponse:
     """Send what happens to the caller's inbox until one of us leaves."""
     refuse_foreign_origin(request)
     since = read_query(request).get("since")
-    # No compression: it costs three times the memory, and frames would no longer be the same for all readers.
-    ws = web.WebSocketResponse(
-        protocols=(PROTOCOL,), heartbeat=PING_SECONDS, compress=False, max_msg_size=MESSAGE_BYTES, timeout=2.0
-    )
+    # No compression: it costs three times the memory, and frames would no longer be the same for all readers. No heartbeat
+    # either: a slow reader answers a ping only when it has read all that was sent before.
+    ws = web.WebSocketResponse(protocols=(PROTOCOL,), compress=False, max_msg_size=MESSAGE_BYTES, timeout=2.0)
     if not ws.can_prepare(request):
         raise UpgradeRequired
     token = token_of(request)
-    is_named, caller = token is not None, None if token is None else await who(request, token)
+    if token is None:
+        await follow_later(request, ws, since)
+        return ws
+    caller = await who(request, token)
     # Every name here lives as long as the socket.
     del token
-    if caller and request.app[keys.HUB].is_full(caller.user_id):
-        raise TooManyRequests("This account has as many live sockets as it may.", headers=FULL)
-    await ws.prepare(request)
-    if not is_named:
+    if caller is None:
+        await ws.prepare(request)
+        await ws.close(code=Close.UNAUTHORIZED)
+        return ws
+    readers = request.app[keys.READERS]
+    await readers.take(caller.user_id)
+    try:
+        await ws.prepare(request)
+        await converse(request, ws, caller, since)
+    finally:
+        readers.give_back(caller.user_id)
+    return ws
+
+
+async def follow_later(request: web.Request, ws: web.WebSocketResponse, since: int | None) -> None:
+    """Have a socket say who it is, and go on from there. Raises `TooManyRequests` before the upgrade."""
+    with request.app[keys.NEWCOMERS].admitted(caller_bucket(request)):
+        await ws.prepare(request)
         caller = await first_message(request, ws)
     if ws.closed:
-        return ws
+        return
     if caller is None:
         await ws.close(code=Close.UNAUTHORIZED)
-    elif request.app[keys.HUB].is_full(caller.user_id):
-        await ws.close(code=Close.TOO_MANY)
-    else:
+        return
+    readers = request.app[keys.READERS]
+    try:
+        await readers.take(caller.user_id)
+    except (TooManyRequests, Unavailable) as problem:
+        await ws.close(code=Close.TOO_MANY if isinstance(problem, TooManyRequests) else Close.RESTART)
+        return
+    try:
         await converse(request, ws, caller, since)
-    return ws
+    finally:
+        readers.give_back(caller.user_id)
 
 
 def refuse_foreign_origin(request: web.Request) -> None:
@@ -104,9 +118,11 @@ async def who(request: web.Request, token: str) -> Caller | None:
 
 
 async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Caller | None:
-    """Wait for `{"type": "auth", "token": ...}`; None where it does not come in time or is no good."""
+    """Wait for `{"type": "auth", "token": ...}`; None if it does not come in time, whatever else does, or is no good."""
     try:
-        message = await ws.receive(timeout=AUTH_SECONDS)
+        # Not receive(timeout=): that begins anew with each pong.
+        async with asyncio.timeout(AUTH_SECONDS):
+            message = await ws.receive()
     except TimeoutError:
         return None
     if message.type is not WSMsgType.TEXT:
@@ -122,54 +138,13 @@ async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Call
 
 
 async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Caller, since: int | None) -> None:
-    """Have a socket catch up and go live, and wait for its end."""
-    hub, transport = request.app[keys.HUB], request.transport
+    """Send what happens to the caller's inbox until one of us leaves."""
+    transport = request.transport
     if transport is None:
         return
     request[keys.CALLER] = caller
-    socket = Socket(ws, transport, caller.user_id, caller.session_id)
-    hub.join(socket)
+    socket = Socket(ws, transport, request.writer, caller.user_id, caller.session_id, since)
     try:
-        # The session may have ended between its check and now.
-        hub.doubt([caller.user_id])
-        reason = await socket.run(tell(request, socket, since), caller.seconds_left)
-        if reason:
-            hub.closed[reason] += 1
+        await request.app[keys.HUB].follow(socket, caller.seconds_left)
     except ConnectionError:
         transport.abort()
-    finally:
-        hub.leave(socket)
-
-
-async def tell(request: web.Request, socket: Socket, since: int | None) -> Close | None:
-    """Tell the reader what it has missed; return why it has to leave, where it has to."""
-    try:
-        await catch_up(request, socket, since)
-    except Unauthorized:
-        return Close.UNAUTHORIZED
-    except Unavailable:
-        return Close.RESTART
-    return None
-
-
-async def catch_up(request: web.Request, socket: Socket, since: int | None) -> None:
-    """Greet, replay what the reader has missed, and go live without a gap."""
-    hub, feed = request.app[keys.HUB], request.app[keys.FEED]
-    moves = hub.moves(socket.user_id)
-    reading = await feed.read(socket.user_id, BIGGEST if since is None else since)
-    await socket.send({"event": "hello", "cursor": reading.position, "unread_count": reading.unread_count})
-    if since is None:
-        socket.cursor = reading.position
-    else:
-        await replay(hub, socket, reading)
-    while reading.more or not hub.go_live(socket, moves):
-        moves = hub.moves(socket.user_id)
-        reading = await feed.read(socket.user_id, socket.cursor)
-        await replay(hub, socket, reading)
-
-
-async def replay(hub: Hub, socket: Socket, reading: Reading) -> None:
-    for event in reading.events():
-        await socket.send(event)
-        hub.sent += 1
-    socket.cursor = reading.cursor

@@ -10,8 +10,13 @@ from fw.errors import Unauthorized
 
 MOST: Final = 500
 """Events in one reading of an inbox."""
+MOST_BYTES: Final = 128 * 1024
+"""About as much of messages and metadata in one reading, so that a reader who takes nothing holds little; an event is whole."""
+ALL_BYTES: Final = 4 * 1024 * 1024
+"""The same for all inboxes of one statement together."""
+LEAST_BYTES: Final = 1024
 INBOX_COLUMNS: Final = frozenset(
-    ("inbox_id", "inbox_cursor", "unread_count", "total_count", "horizon", "created_cursor", "deleted_at")
+    ("inbox_id", "inbox_cursor", "unread_count", "total_count", "horizon", "created_cursor", "deleted_at", "has_more")
 )
 
 
@@ -48,14 +53,15 @@ class Feed:
         self._database = database
 
     async def read(self, user_id: str, since: int) -> Reading:
-        """Read at most `MOST` changes of one inbox. Raises `Unauthorized` where it is gone."""
+        """Read the next changes of one inbox, `MOST` and `MOST_BYTES` at most. Raises `Unauthorized` if it is gone."""
         for reading in await self.read_many({user_id: since}):
             return reading
         raise Unauthorized
 
     async def read_many(self, since: dict[str, int]) -> list[Reading]:
-        """Read at most `MOST` changes of each inbox after its cursor, in one statement; those that are gone are left out."""
-        rows = await self._database.rows("feedback.changes", list(since), list(since.values()), MOST + 1)
+        """Read the next changes of each inbox after its cursor, in one statement; inboxes that are gone are left out."""
+        most_bytes = max(LEAST_BYTES, min(MOST_BYTES, ALL_BYTES // max(1, len(since))))
+        rows = await self._database.rows("feedback.changes", list(since), list(since.values()), MOST, most_bytes)
         return [
             reading(user_id, since[user_id], list(group)) for user_id, group in groupby(rows, key=lambda row: row["inbox_id"])
         ]
@@ -71,8 +77,8 @@ def reading(user_id: str, since: int, rows: Sequence[Row]) -> Reading:
         position,
         rows[0]["unread_count"],
         is_lost=False,
-        rows=[row for row in rows[:MOST] if row["id"] is not None],
-        more=len(rows) > MOST,
+        rows=[row for row in rows if row["id"] is not None],
+        more=bool(rows[-1]["has_more"]),
     )
 
 

@@ -9,8 +9,9 @@ from itertools import islice
 from time import time
 from typing import Final, Self
 
+from fw.background import Background
 from fw.database import Database
-from fw.errors import Problem
+from fw.errors import Problem, Unauthorized, Unavailable
 from fw.inbox.feed import Feed, Reading
 from fw.inbox.live import Close, Socket, as_frames
 
@@ -19,9 +20,10 @@ log = logging.getLogger("fw.hub")
 AT_ONCE: Final = 100
 """Inboxes that one statement reads."""
 RETRY_SECONDS: Final = 0.5
+TEND_SECONDS: Final = 1.0
 OBSERVED: Final = 1000
-MOST_SOCKETS: Final = 20
-"""Sockets of one user."""
+FROM_NOW: Final = 2**63 - 1
+"""A cursor that no inbox has reached: a reading from there tells where the inbox stands."""
 
 
 class Room:
@@ -46,7 +48,7 @@ class Hub:
     Watch, or join, first and read then: a change in between is not missed.
     """
 
-    def __init__(self, database: Database, feed: Feed) -> None:
+    def __init__(self, database: Database, feed: Feed, background: Background) -> None:
         self._database = database
         self._feed = feed
         self._watches: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
@@ -54,7 +56,10 @@ class Hub:
         self._moved: set[str] = set()
         self._doubted: set[str] = set()
         self._work = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = (
+            background.task("hub", self._pump),
+            background.every("sockets", lambda: TEND_SECONDS, self._tend),
+        )
         self.is_closed = False
         self.sockets = 0
         self.sent = 0
@@ -64,13 +69,46 @@ class Hub:
         """Seconds from a submission's arrival to its sockets, for whoever takes them out."""
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self._pump())]
+        for task in self._tasks:
+            await task.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await task.__aexit__()
+
+    async def follow(self, socket: Socket, seconds: float) -> None:
+        """Keep a reader up to date, from its cursor on, until it leaves or its session is over in so many seconds."""
+        self._join(socket)
+        try:
+            # The session may have ended between its check and now.
+            self.doubt([socket.user_id])
+            reason = await socket.run(self._catch_up, seconds)
+            if reason:
+                self.closed[reason] += 1
+        finally:
+            self._leave(socket)
+
+    async def _catch_up(self, socket: Socket) -> Close | None:
+        """Send a reader what it has missed, and let it go live without a gap; return why that cannot be, if it cannot."""
+        try:
+            await self._replay(socket)
+        except Unauthorized:
+            return Close.UNAUTHORIZED
+        except Unavailable:
+            return Close.RESTART
+        return None
+
+    async def _replay(self, socket: Socket) -> None:
+        is_behind = True
+        while is_behind:
+            await socket.drain()
+            moves = self._rooms[socket.user_id].moves
+            reading = await self._feed.read(socket.user_id, FROM_NOW if socket.cursor is None else socket.cursor)
+            self.sent += socket.replay(reading)
+            is_behind = reading.more or not self._go_live(socket, moves)
+            # What has been written is not to be kept twice while the reader takes it.
+            del reading
 
     @contextmanager
     def watch(self, user_id: str) -> Iterator[asyncio.Event]:
@@ -84,37 +122,32 @@ class Hub:
             if not self._watches[user_id]:
                 del self._watches[user_id]
 
-    def is_full(self, user_id: str) -> bool:
-        """Tell whether the user has as many sockets as they may."""
-        room = self._rooms.get(user_id)
-        return room is not None and len(room.sockets) >= MOST_SOCKETS
-
-    def join(self, socket: Socket) -> None:
+    def _join(self, socket: Socket) -> None:
         """Take a socket in, until it leaves; it is sent nothing before it goes live."""
         if socket.user_id not in self._rooms:
             self._rooms[socket.user_id] = Room()
         self._rooms[socket.user_id].sockets.append(socket)
         self.sockets += 1
 
-    def leave(self, socket: Socket) -> None:
+    def _leave(self, socket: Socket) -> None:
         room = self._rooms[socket.user_id]
         room.sockets.remove(socket)
         self.sockets -= 1
         if not room.sockets:
             del self._rooms[socket.user_id]
 
-    def moves(self, user_id: str) -> int:
-        """Return how often the inbox is known to have moved: to be asked before a reading that may end in `go_live`."""
-        return self._rooms[user_id].moves
+    def _go_live(self, socket: Socket, moves: int) -> bool:
+        """Send the socket from now on what comes after its cursor; False if it first has to catch up with the others.
 
-    def go_live(self, socket: Socket, moves: int) -> bool:
-        """Send the socket from now on what comes after its cursor; False where it first has to catch up with the others."""
+        `moves` is how often the inbox was known to have moved before the reading that has brought the socket here.
+        """
         room = self._rooms[socket.user_id]
+        cursor = socket.cursor or 0
         others = room.live
-        if others and socket.cursor < room.cursor:
+        if others and cursor < room.cursor:
             return False
         if not others:
-            room.cursor = socket.cursor
+            room.cursor = cursor
         socket.is_live = True
         if room.moves != moves:
             self.wake([socket.user_id])
@@ -160,6 +193,8 @@ class Hub:
 
     async def _pump(self) -> None:
         """Read what moved, many inboxes at once, and send it; what cannot be read now is read later."""
+        # If this begins again after a failure, nobody knows what was under way.
+        self.wake_all()
         while True:
             await self._work.wait()
             self._work.clear()
@@ -172,6 +207,12 @@ class Hub:
                 log.warning("inboxes wait for the database", extra={"inboxes": len(self._moved)})
                 await asyncio.sleep(RETRY_SECONDS)
                 self._work.set()
+
+    async def _tend(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for room in list(self._rooms.values()):
+            for socket in room.sockets:
+                socket.tend(now)
 
     async def _send(self) -> None:
         batch = list(islice(self._moved, AT_ONCE))
@@ -198,13 +239,21 @@ class Hub:
             frames = as_frames(reading.events())
             live = room.live
             for socket in live:
-                socket.deliver(reading, frames)
+                self._deliver_to(socket, reading, frames)
             self.sent += len(live) * max(1, len(reading.rows))
             if reading.rows and reading.rows[0]["created_cursor"] > reading.since:
                 self.lags.append(time() - reading.rows[0]["created_at"].timestamp())
         room.cursor = reading.cursor
         if reading.more:
             self.wake([reading.user_id])
+
+    def _deliver_to(self, socket: Socket, reading: Reading, frames: bytes) -> None:
+        try:
+            socket.deliver(reading, frames)
+        # What is wrong with one reader must not become the others' fault; it comes back with its cursor.
+        except Exception as error:  # noqa: BLE001
+            log.warning("a reader could not be written to", extra={"reason": type(error).__name__})
+            socket.close(Close.RESTART)
 
     async def _close_dead(self) -> None:
         doubted, self._doubted = self._doubted, set()

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from time import monotonic
 from typing import Final, Self
 
-from fw.database import Database
+from fw.database import Database, Locked
 from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
 from fw.ids import LOWEST, created_at, new_id
 from fw.inbox.bus import INBOXES, Bus
@@ -23,6 +23,12 @@ BATCH: Final = 500
 OBSERVED: Final = 1000
 WRITERS: Final = 2
 """Batches under way at once: while one waits for the disk the next is being made."""
+RELOCK_SECONDS: Final = 0.1
+LOCKED_MOST: Final = 1000
+
+
+Inbox = tuple[str, str]
+"""An inbox as submissions name it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +50,7 @@ class Submission:
         return created_at(self.id)
 
     @property
-    def inbox(self) -> tuple[str, str]:
+    def inbox(self) -> Inbox:
         return self.user_id or "", self.username or ""
 
 
@@ -65,6 +71,8 @@ class Intake:
         # Not the size of that set: a task stays in it a moment longer than it takes anything in.
         self._active = 0
         self._is_open = False
+        # Inboxes that were locked when they were last written to: others do not wait for them again.
+        self._locked: set[Inbox] = set()
         self.commits: deque[tuple[int, float]] = deque(maxlen=OBSERVED)
         """The rows and seconds of the last batches, for whoever takes them out."""
 
@@ -83,27 +91,30 @@ class Intake:
             await asyncio.wait(self._writers)
 
     async def submit(self, submission: Submission) -> str:
-        """Store a submission and return its id once it is committed: the earlier one's where it repeats it.
+        """Store a submission and return its id once it is committed: that of an earlier one if it repeats it, or a later one
+        than its own if the inbox has that already.
 
-        Raises `NotFound` (no such inbox), `IdempotencyMismatch`, `Unavailable` (full, closing, or no database).
+        Raises `NotFound` (no such inbox), `IdempotencyMismatch`, `Unavailable` (full, closing, locked, or no database).
         """
         if len(self._waiting) >= self._queue or not self._is_open:
             raise Unavailable
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.append((submission, answer))
+        stored: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append((submission, stored))
         if self._active < self._most_writers:
             self._active += 1
             writer = asyncio.create_task(self._write())
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
-        return await answer
+        return await stored
 
     async def _write(self) -> None:
-        while self._waiting:
-            size = min(self._batch, len(self._waiting))
-            entries = [self._waiting.popleft() for _ in range(size)]
-            await self._commit([entry for entry in entries if not entry[1].done()])
-        self._active -= 1
+        try:
+            while self._waiting:
+                size = min(self._batch, len(self._waiting))
+                entries = [self._waiting.popleft() for _ in range(size)]
+                await self._commit([entry for entry in entries if not entry[1].done()])
+        finally:
+            self._active -= 1
 
     async def _commit(self, entries: Sequence[Entry]) -> None:
         """Write a batch; one that fails is written again in parts, so that a bad row fails alone."""
@@ -111,10 +122,13 @@ class Intake:
             return
         begin = monotonic()
         try:
-            results = await self._append([submission for submission, _ in entries])
+            results = await self._append_unlocked([submission for submission, _ in entries])
             self.commits.append((len(entries), monotonic() - begin))
         except Unavailable as problem:
             results = [problem] * len(entries)
+            if isinstance(problem.__cause__, TimeoutError):
+                # The database has fallen silent: who has waited for that is not to wait as long again.
+                self._refuse_waiting()
         # Whatever is wrong with one row must not become the others' fault.
         except Exception as error:  # noqa: BLE001
             if len(entries) > 1:
@@ -125,21 +139,49 @@ class Intake:
             # Not with its traceback: what the driver says may quote the submission.
             log.error("a submission could not be written", extra={"reason": type(error).__name__})  # noqa: TRY400
             results = [error]
-        for (_, answer), result in zip(entries, results, strict=True):
-            if answer.done():
-                continue
-            if isinstance(result, Exception):
-                answer.set_exception(result)
-            else:
-                answer.set_result(result)
+        for entry, result in zip(entries, results, strict=True):
+            answer(entry, result)
 
-    async def _append(self, submissions: Sequence[Submission]) -> list[str | Exception]:
-        order = sorted(range(len(submissions)), key=lambda n: submissions[n].inbox)
+    def _refuse_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for entry in waiting:
+            answer(entry, Unavailable())
+
+    async def _append_unlocked(self, submissions: Sequence[Submission]) -> list[str | Exception]:
+        """Append rows; if an inbox is locked its rows alone are refused, after the time that the statement waits for a lock."""
+        try:
+            results = await self._append(submissions, self._locked)
+        except Locked:
+            log.warning("an inbox is locked", extra={"rows": len(submissions)})
+            results = await self._append(submissions, {row.inbox for row in submissions})
+            # Some were only being written to by somebody else at that moment.
+            locked = [n for n, result in enumerate(results) if isinstance(result, Locked)]
+            if locked:
+                await asyncio.sleep(RELOCK_SECONDS)
+                rest = [submissions[n] for n in locked]
+                again = await self._append(rest, {row.inbox for row in rest})
+                for n, result in zip(locked, again, strict=True):
+                    results[n] = result
+        self._note_locked(submissions, results)
+        return results
+
+    def _note_locked(self, submissions: Sequence[Submission], results: Sequence[str | Exception]) -> None:
+        locked = {row.inbox for row, result in zip(submissions, results, strict=True) if isinstance(result, Locked)}
+        if self._locked:
+            self._locked -= {row.inbox for row in submissions} - locked
+        if locked and len(self._locked) < LOCKED_MOST:
+            self._locked |= locked
+
+    async def _append(self, submissions: Sequence[Submission], left_out: Collection[Inbox]) -> list[str | Exception]:
+        """Append rows in one statement. It waits for a locked inbox unless that may be left out: then its rows are `Locked`."""
+        order = sorted(range(len(submissions)), key=lambda n: (submissions[n].inbox, submissions[n].id))
         rows = [submissions[n] for n in order]
         boxes: list[tuple[str | None, str | None, int, int]] = []
-        for _, group in groupby(enumerate(rows, 1), key=lambda numbered: numbered[1].inbox):
+        may_leave_out: list[bool] = []
+        for inbox, group in groupby(enumerate(rows, 1), key=lambda numbered: numbered[1].inbox):
             members = list(group)
             boxes.append((members[0][1].user_id, members[0][1].username, members[0][0], members[-1][0]))
+            may_leave_out.append(inbox in left_out)
         is_one = len(boxes) == 1
         found = await self._database.changes(
             "feedback.append_to_one" if is_one else "feedback.append",
@@ -152,16 +194,30 @@ class Intake:
             [row.metadata for row in rows],
             *keys_of(rows),
             self._bus.in_transaction,
+            may_leave_out[0] if is_one else may_leave_out,
         )
         results: list[str | Exception | None] = [None] * len(submissions)
         for row in found:
             _, _, low, high = boxes[row["place"] - 1]
-            earlier = row["earlier_ids"]
+            stored_ids = row["earlier_ids"]
             for n in range(low - 1, high):
-                results[order[n]] = outcome(rows[n], earlier[n - low + 1] if earlier else None)
+                results[order[n]] = (
+                    Locked() if row["is_locked"] else outcome(rows[n], stored_ids[n - low + 1] if stored_ids else None)
+                )
         if found and not self._bus.in_transaction:
             await self._bus.publish(INBOXES, {row["user_id"] for row in found})
         return [result or NotFound() for result in results]
+
+
+def answer(entry: Entry, result: str | Exception) -> None:
+    """Tell whoever waits for a row what became of it."""
+    _, waiting = entry
+    if waiting.done():
+        return
+    if isinstance(result, Exception):
+        waiting.set_exception(result)
+    else:
+        waiting.set_result(result)
 
 
 def keys_of(rows: Sequence[Submission]) -> tuple[list[str | None] | None, list[bytes | None] | None]:
@@ -171,10 +227,10 @@ def keys_of(rows: Sequence[Submission]) -> tuple[list[str | None] | None, list[b
     return [row.idempotency_key for row in rows], [row.body_hash for row in rows]
 
 
-def outcome(row: Submission, earlier_id: str | None) -> str | Problem:
-    if earlier_id is None:
+def outcome(row: Submission, stored_id: str | None) -> str | Problem:
+    if stored_id is None:
         return row.id
-    return IdempotencyMismatch() if earlier_id == LOWEST else earlier_id
+    return IdempotencyMismatch() if stored_id == LOWEST else stored_id
 
 
 def halves(entries: Sequence[Entry]) -> tuple[Sequence[Entry], Sequence[Entry]]:

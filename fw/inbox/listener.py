@@ -5,6 +5,7 @@ import contextlib
 import logging
 from typing import Final, Self
 
+from fw.background import Background
 from fw.inbox.bus import INBOXES, Bus, Lost, Subscription
 from fw.inbox.hub import Hub
 
@@ -20,23 +21,21 @@ RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
 class Listener:
     """Listens, and reconnects for ever."""
 
-    def __init__(self, bus: Bus, hub: Hub) -> None:
+    def __init__(self, bus: Bus, hub: Hub, background: Background) -> None:
         self._bus = bus
         self._hub = hub
-        self._task: asyncio.Task[None] | None = None
+        self._task = background.task("listener", self._listen_for_ever)
         self.is_listening = False
         self.losses = 0
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._supervise())
+        await self._task.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._task.__aexit__()
 
-    async def _supervise(self) -> None:
+    async def _listen_for_ever(self) -> None:
         attempt = 0
         while True:
             try:

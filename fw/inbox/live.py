@@ -2,22 +2,27 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
 from typing import Any, Final
 
 import orjson
 from aiohttp import WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
 
 from fw.inbox.feed import Reading
 
 BUFFER_BYTES: Final = 256 * 1024
-"""What may wait for a reader in memory; who is further behind is cut off, to come back with a cursor."""
+"""What may wait for a reader in memory; one who is further behind is sent the rest at its own pace."""
+STALLED_SECONDS: Final = 15.0
+"""How long a reader may take nothing of what waits for it."""
+PING_SECONDS: Final = 25.0
+"""Routers cut sockets that are idle for 55 s (Heroku)."""
 CLOSE_SECONDS: Final = 3.0
 LINGER_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.1
-REPLAY_SECONDS: Final = 15.0
-"""How long one event of a replay may wait for the reader to take it."""
+PING: Final = b"\x89\x00"
+"""A ping without a payload (RFC 6455, 5.5.2)."""
 
 
 class Close(IntEnum):
@@ -31,62 +36,141 @@ class Close(IntEnum):
 
 
 class Socket:
-    """A reader of an inbox. It is written to without waiting; its transport's buffer is its queue, and bounded."""
+    """A reader of an inbox. What is written waits in its transport, and only so much of it.
 
-    __slots__ = ("_reason", "_scope", "_transport", "_ws", "cursor", "is_live", "session_id", "user_id")
+    While it is live it is written to without waiting. One that falls behind is not live any more: it catches up again,
+    reading no more from the database than it takes.
+    """
 
-    def __init__(self, ws: web.WebSocketResponse, transport: Any, user_id: str, session_id: str) -> None:
+    __slots__ = (
+        "_pinged_at",
+        "_reason",
+        "_scope",
+        "_taken",
+        "_taken_at",
+        "_transport",
+        "_writer",
+        "_written",
+        "_ws",
+        "cursor",
+        "is_greeted",
+        "is_live",
+        "session_id",
+        "user_id",
+    )
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        writer: AbstractStreamWriter,
+        user_id: str,
+        session_id: str,
+        since: int | None,
+    ) -> None:
         self._ws = ws
         self._transport = transport
+        self._writer = writer
         self._scope: asyncio.Timeout | None = None
         self._reason: Close | None = None
+        self._written = self._taken = 0
+        self._pinged_at = self._taken_at = asyncio.get_running_loop().time()
         self.user_id = user_id
         self.session_id = session_id
-        self.cursor = 0
+        self.cursor = since
+        """What the reader has been sent; None: nothing yet, and nothing from before it came."""
+        self.is_greeted = False
         self.is_live = False
 
-    async def run(self, catch_up: Awaitable[Close | None], seconds: float) -> Close | None:
-        """Have the reader catch up and stay until it leaves, `close` is called or the session is over, in so many seconds;
-        then tell it why, and wait until it is gone. Catching up returns why that cannot be, where it cannot; so does this."""
-        self._scope = asyncio.timeout(seconds)
-        try:
-            async with self._scope:
-                reason = await catch_up
-                # It would stay in memory as long as the socket.
-                del catch_up
-                # There is nothing that a reader may say: what comes is its end, or not allowed.
-                if not reason and (await self._ws.receive()).type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    reason = Close.FORBIDDEN_MESSAGE
-        except TimeoutError:
-            # `close` has ended it, or the session's time, or the reader did not take what it was sent.
-            reason = self._reason or (Close.UNAUTHORIZED if self._scope.expired() else Close.TOO_SLOW)
+    async def run(self, catch_up: Callable[["Socket"], Awaitable[Close | None]], seconds: float) -> Close | None:
+        """Have the reader catch up, as often as it has fallen behind, until it leaves, `close` is called or the session is
+        over, in so many seconds; then tell it why, and wait until it is gone.
+
+        Catching up returns why it cannot be, if it cannot. Returns why the socket was closed; None if the reader left.
+        """
+        end = asyncio.get_running_loop().time() + seconds
+        reason = None
+        while reason is None:
+            self._scope = asyncio.timeout_at(end)
+            try:
+                async with self._scope:
+                    reason = await catch_up(self)
+                    if reason is None:
+                        # There is nothing that a reader may say: what comes is its end, or not allowed.
+                        if (await self._ws.receive()).type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                            return None
+                        reason = Close.FORBIDDEN_MESSAGE
+            except TimeoutError:
+                if not self._scope.expired():
+                    raise
+                reason = self._reason
+                if reason is None and asyncio.get_running_loop().time() >= end:
+                    reason = Close.UNAUTHORIZED
         self._scope = None
-        if reason:
-            self._reason = reason
-            await self._say_goodbye(reason)
+        self._reason = reason
+        await self._say_goodbye(reason)
         return reason
 
     def close(self, reason: Close) -> None:
         """Have the conversation end; the first reason counts."""
-        if self._reason is None and self._scope is not None:
+        if self._reason is None:
             self._reason = reason
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(asyncio.get_running_loop().time())
 
-    async def send(self, event: dict[str, Any]) -> None:
-        """Send one event, and wait until the reader keeps up. Raises `TimeoutError` where it does not."""
-        async with asyncio.timeout(REPLAY_SECONDS):
-            await self._ws.send_frame(encode(event), WSMsgType.TEXT)
+    def replay(self, reading: Reading) -> int:
+        """Write what one reading has for this reader, which is not live; the first comes with a greeting. Returns how many."""
+        events: list[dict[str, Any]] = []
+        if not self.is_greeted:
+            self.is_greeted = True
+            events.append({"event": "hello", "cursor": reading.position, "unread_count": reading.unread_count})
+        if self.cursor is None:
+            self.cursor = reading.position
+        else:
+            events += reading.events()
+            self.cursor = reading.cursor
+        self._write(as_frames(events))
+        return len(reading.rows)
+
+    async def drain(self) -> None:
+        """Wait until the reader has taken most of what was written. Raises `ConnectionError`."""
+        await self._writer.drain()
 
     def deliver(self, reading: Reading, frames: bytes) -> None:
-        """Write what is new to this reader: `frames`, where it stands where the reading began. Cuts off who is too slow."""
-        if self._reason:
+        """Write what is new to this live reader: `frames`, if it stands where the reading began."""
+        if self._reason or not self.is_live:
             return
         if self.cursor != reading.since and not reading.is_lost:
             frames = as_frames(reading.events(self.cursor))
-        self.cursor = reading.cursor if reading.is_lost else max(self.cursor, reading.cursor)
-        self._transport.write(frames)
+        self.cursor = reading.cursor if reading.is_lost else max(self.cursor or 0, reading.cursor)
+        self._write(frames)
         if self._transport.get_write_buffer_size() > BUFFER_BYTES:
+            self.is_live = False
+            self._interrupt()
+
+    def _write(self, frames: bytes) -> None:
+        if self._transport.is_closing():
+            # The reader has left, and whoever runs the socket is about to hear of it.
+            return
+        self._written += len(frames)
+        self._transport.write(frames)
+
+    def tend(self, now: float) -> None:
+        """Ping the reader when it is time, and cut it off if it has taken nothing for too long; called every second or so."""
+        if self._reason:
+            return
+        waiting = self._transport.get_write_buffer_size()
+        taken = self._written - waiting
+        if not waiting or taken > self._taken:
+            self._taken, self._taken_at = taken, now
+        elif now - self._taken_at >= STALLED_SECONDS:
             self.close(Close.TOO_SLOW)
+        if not waiting and now - self._pinged_at >= PING_SECONDS:
+            self._pinged_at = now
+            self._write(PING)
 
     async def _say_goodbye(self, reason: Close) -> None:
         """Close the socket as RFC 6455 (7.1.1) wants it: the server waits for the reader's own close, for a while."""
@@ -94,7 +178,7 @@ class Socket:
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout_at(end):
                 await self._ws.close(code=reason, drain=False)
-                # Who is slow is given some time to read up to the reason.
+                # A slow reader is given some time to read up to the reason.
                 while self._transport.get_write_buffer_size():  # noqa: ASYNC110
                     await asyncio.sleep(POLL_SECONDS)
         if self._transport.get_write_buffer_size():
@@ -103,7 +187,7 @@ class Socket:
 
 def as_frames(events: Iterable[dict[str, Any]]) -> bytes:
     """Encode events as WebSocket text frames (RFC 6455, 5.2): a server's are not masked, so all readers get the same bytes."""
-    return b"".join(frame(encode(event)) for event in events)
+    return b"".join(frame(orjson.dumps(event, option=orjson.OPT_UTC_Z)) for event in events)
 
 
 def frame(payload: bytes) -> bytes:
@@ -113,7 +197,3 @@ def frame(payload: bytes) -> bytes:
     if size < 65536:
         return b"\x81\x7e" + size.to_bytes(2, "big") + payload
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
-
-
-def encode(event: dict[str, Any]) -> bytes:
-    return orjson.dumps(event, option=orjson.OPT_UTC_Z)

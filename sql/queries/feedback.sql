@@ -14,17 +14,17 @@ f.user_id = i.user_id
 
 -- name: append
 -- Writes a batch: one row an inbox, named by its id ($1) or its owner's username ($2), with its part of the parallel
--- arrays ($3 to $4); inboxes are taken in the order of their ids. One hint tells
--- all listeners of all of them, where hints go this way ($13).
+-- arrays ($3 to $4) and whether it is left out if it is locked ($14); inboxes are taken in the order of their ids. One hint
+-- tells all listeners of all of them, if hints go this way ($13).
 WITH boxes AS MATERIALIZED (
-    SELECT b.place, coalesce(b.user_id, u.id) AS user_id, b.low, b.high
-    FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[])
-        WITH ORDINALITY AS b (user_id, username, low, high, place)
+    SELECT b.place, coalesce(b.user_id, u.id) AS user_id, b.low, b.high, b.is_left_out
+    FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $14::boolean[])
+        WITH ORDINALITY AS b (user_id, username, low, high, is_left_out, place)
     LEFT JOIN users AS u ON lower(u.username COLLATE "C") = b.username
     WHERE b.user_id IS NOT NULL OR u.id IS NOT NULL
     ORDER BY 2
 ), appended AS MATERIALIZED (
-    SELECT b.place, b.user_id, a.earlier_ids
+    SELECT b.place, b.user_id, a.earlier_ids, a.new_cursor IS NULL AS is_locked
     FROM boxes AS b
     CROSS JOIN LATERAL inbox_append(
         b.user_id,
@@ -35,31 +35,34 @@ WITH boxes AS MATERIALIZED (
         ($9::text[])[b.low:b.high],
         ($10::text[])[b.low:b.high]::json[],
         ($11::text[])[b.low:b.high],
-        ($12::bytea[])[b.low:b.high]
+        ($12::bytea[])[b.low:b.high],
+        b.is_left_out
     ) AS a
 ), hints AS MATERIALIZED (
     -- 200 ids of 36 characters and a comma stay under the 8,000 bytes of a payload.
     SELECT pg_notify('fw_inbox', string_agg(n.user_id::text, ','))
-    FROM (SELECT d.user_id, (row_number() OVER () - 1) / 200 AS part FROM (SELECT DISTINCT user_id FROM appended) AS d) AS n
+    FROM (SELECT d.user_id, (row_number() OVER () - 1) / 200 AS part FROM (SELECT DISTINCT user_id FROM appended WHERE NOT is_locked) AS d) AS n
     WHERE $13::boolean
     GROUP BY n.part
 )
-SELECT a.place, a.user_id, a.earlier_ids
+SELECT a.place, a.user_id, a.earlier_ids, a.is_locked
 FROM appended AS a
 WHERE (SELECT count(*) FROM hints) >= 0;
 
 -- name: append_to_one
 -- Writes a batch that is all for one inbox, as most are: the same, with nothing to cut up.
 WITH appended AS MATERIALIZED (
-    SELECT u.id AS user_id, a.earlier_ids
+    SELECT u.id AS user_id, a.earlier_ids, a.new_cursor IS NULL AS is_locked
     FROM (
         SELECT coalesce($1::uuid, (SELECT n.id FROM users AS n WHERE lower(n.username COLLATE "C") = $2::text)) AS id
     ) AS u
     CROSS JOIN LATERAL inbox_append(
-        u.id, $3::uuid[], $4::timestamptz[], $5::uuid[], $6::inet[], $7::text[], $8::text[]::json[], $9::text[], $10::bytea[]
+        u.id, $3::uuid[], $4::timestamptz[], $5::uuid[], $6::inet[], $7::text[], $8::text[]::json[], $9::text[], $10::bytea[],
+        $12::boolean
     ) AS a
 )
-SELECT 1 AS place, a.user_id, a.earlier_ids, CASE WHEN $11::boolean THEN pg_notify('fw_inbox', a.user_id::text) END AS hint
+SELECT 1 AS place, a.user_id, a.earlier_ids, a.is_locked,
+    CASE WHEN $11::boolean AND NOT a.is_locked THEN pg_notify('fw_inbox', a.user_id::text) END AS hint
 FROM appended AS a;
 
 -- name: newest
@@ -122,16 +125,28 @@ FROM inbox_mark($1, NULL, $2, true, $3);
 SELECT inbox_delete($1, $2) AS deleted;
 
 -- name: changes
--- What changed in inboxes ($1), each after its own cursor ($2), at most $3 of each, with the inboxes' own state, all of one
--- snapshot.
+-- What changed in inboxes ($1), each after its own cursor ($2), with the inboxes' own state, all of one snapshot. Of each at
+-- most $3 changes and, beyond the first, about $4 bytes; has_more tells whether there is another one behind.
 SELECT i.user_id AS inbox_id, i.cursor AS inbox_cursor, i.unread_count, i.horizon, c.*
 FROM unnest($1::uuid[], $2::bigint[]) AS w (user_id, since)
 JOIN inboxes AS i ON i.user_id = w.user_id
 LEFT JOIN LATERAL (
-    SELECT {feedback}, f.created_cursor, f.deleted_at
-    FROM feedback AS f
-    WHERE f.user_id = w.user_id AND f.cursor > w.since
-    ORDER BY f.cursor
-    LIMIT $3
+    SELECT {feedback}, f.created_cursor, f.deleted_at, f.has_more
+    FROM (
+        SELECT l.*,
+            row_number() OVER log AS place,
+            lead(l.cursor) OVER log IS NOT NULL AS has_more,
+            sum(l.bytes) OVER (log ROWS UNBOUNDED PRECEDING) - l.bytes AS bytes_before
+        FROM (
+            SELECT n.id, n.user_id, n.message, n.created_at, n.is_read, n.ip_address, n.metadata, n.widget_id, n.cursor,
+                n.created_cursor, n.deleted_at, octet_length(n.message) + coalesce(pg_column_size(n.metadata), 0) AS bytes
+            FROM feedback AS n
+            WHERE n.user_id = w.user_id AND n.cursor > w.since
+            ORDER BY n.cursor
+            LIMIT $3::integer + 1
+        ) AS l
+        WINDOW log AS (ORDER BY l.cursor)
+    ) AS f
+    WHERE f.place <= $3::integer AND f.bytes_before < $4::bigint
 ) AS c ON true
 ORDER BY i.user_id, c.cursor;

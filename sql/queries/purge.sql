@@ -85,3 +85,23 @@ SELECT count(*)::integer AS purged FROM gone;
     RETURNING 1
 )
 SELECT count(*)::integer AS purged FROM gone;
+
+-- name: reader_processes
+-- Processes that have not been heard of for an hour, with the places that they had leased.
+{turn}, gone AS (
+    DELETE FROM reader_processes AS p
+    USING (
+        SELECT o.id
+        FROM reader_processes AS o
+        WHERE o.seen_at < now() - interval '1 hour' AND (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1::integer
+        FOR UPDATE SKIP LOCKED
+    ) AS d
+    WHERE p.id = d.id
+    RETURNING p.id
+), places AS (
+    DELETE FROM reader_places AS r
+    USING gone AS g
+    WHERE r.process_id = g.id
+)
+SELECT count(*)::integer AS purged FROM gone;

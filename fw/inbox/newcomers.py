@@ -1,0 +1,42 @@
+"""Sockets that have not said who they are yet: how many there may be, from one address and in all."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from fw.errors import TooManyRequests
+
+MOST_OF_ADDRESS: Final = 50
+"""An office, or a provider's gateway, may be one address."""
+MOST: Final = 1000
+
+
+class Newcomers:
+    """Counts the sockets of this process that wait for their first message."""
+
+    def __init__(self) -> None:
+        self._by_address: Counter[str] = Counter()
+        self.count = 0
+
+    @contextmanager
+    def admitted(self, address: str) -> Iterator[None]:
+        """Count a socket until it has said who it is. Raises `TooManyRequests`."""
+        if self._by_address[address] >= MOST_OF_ADDRESS or self.count >= MOST:
+            raise TooManyRequests(
+                "Too many sockets wait to say who they are.",
+                headers={
+                    "Retry-After": "10",
+                    "RateLimit-Policy": f'"newcomers";q={MOST_OF_ADDRESS}',
+                    "RateLimit": '"newcomers";r=0;t=10',
+                },
+            )
+        self._by_address[address] += 1
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]

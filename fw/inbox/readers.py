@@ -1,0 +1,146 @@
+"""How many readers (live sockets and waiting long polls) a user has, in sum over all processes and hosts.
+
+A process leases places in PostgreSQL. It asks when it needs one more than it has, and gives back what has been free for a
+moment, so that a reader that comes again at once costs no statement, and an event never does. The leases of a process that
+was killed end by themselves.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from typing import Final, Self
+
+from fw.background import Background
+from fw.database import Database
+from fw.errors import Problem, TooManyRequests, Unavailable
+from fw.ids import new_id
+
+log = logging.getLogger("fw.readers")
+
+MOST: Final = 20
+"""Readers of one user."""
+BEAT_SECONDS: Final = 5.0
+"""How often a process says that it lives; if it has not for 20 s, its leases do not count (see `readers_take`)."""
+RETURN_SECONDS: Final = 0.5
+PATIENCE_SECONDS: Final = 1.5
+"""How long a reader waits for places that other processes may be about to give back."""
+RETRY_SECONDS: Final = 0.25
+
+
+class _Places:
+    """The places of one user in this process."""
+
+    __slots__ = ("leased", "used")
+
+    def __init__(self) -> None:
+        self.leased = 0
+        self.used = 0
+
+
+class Readers:
+    """Gives out places to readers."""
+
+    def __init__(self, database: Database, background: Background) -> None:
+        self._database = database
+        self._process_id = new_id()
+        self._places: defaultdict[str, _Places] = defaultdict(_Places)
+        self._free: set[str] = set()
+        self._is_known = False
+        self._beat_task = background.task("readers' leases", self._beat_for_ever)
+        self._return_task = background.every("readers' places", lambda: RETURN_SECONDS, self.return_free)
+
+    async def __aenter__(self) -> Self:
+        await self._beat_task.__aenter__()
+        await self._return_task.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._return_task.__aexit__()
+        await self._beat_task.__aexit__()
+        with contextlib.suppress(Problem):
+            await self._database.change("readers.leave", self._process_id)
+
+    @property
+    def used(self) -> int:
+        """How many places readers of this process have."""
+        return sum(places.used for places in self._places.values())
+
+    async def take(self, user_id: str) -> None:
+        """Take a place, to be given back. Raises `TooManyRequests`, `Unavailable`."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + PATIENCE_SECONDS
+        while not await self._try_to_take(user_id):
+            # If this process itself has them all, nobody else can give any back.
+            if self._places[user_id].used >= MOST or clock() >= end:
+                self._forget_if_unused(user_id)
+                raise full()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def give_back(self, user_id: str) -> None:
+        self._places[user_id].used -= 1
+        self._free.add(user_id)
+
+    async def _try_to_take(self, user_id: str) -> bool:
+        places = self._places[user_id]
+        if places.used < places.leased:
+            places.used += 1
+            return True
+        if places.used >= MOST:
+            return False
+        if not self._is_known:
+            await self._beat()
+        row = await self._database.change("readers.take", user_id, self._process_id, MOST)
+        if row is None or not row["taken"]:
+            return False
+        # Not the object from before: while the database was asked, the user's last place may have been given back.
+        places = self._places[user_id]
+        places.leased += 1
+        places.used += 1
+        return True
+
+    def _forget_if_unused(self, user_id: str) -> None:
+        places = self._places[user_id]
+        if not places.leased and not places.used:
+            del self._places[user_id]
+
+    async def return_free(self) -> None:
+        """Give leased places back that no reader has."""
+        free, self._free = self._free, set()
+        surplus = {
+            user_id: count for user_id in free if (count := self._places[user_id].leased - self._places[user_id].used) > 0
+        }
+        for user_id, count in surplus.items():
+            self._places[user_id].leased -= count
+        try:
+            if surplus:
+                await self._database.change("readers.give_back", self._process_id, list(surplus), list(surplus.values()))
+        except Unavailable:
+            for user_id, count in surplus.items():
+                self._places[user_id].leased += count
+            self._free |= surplus.keys()
+        for user_id in free:
+            self._forget_if_unused(user_id)
+
+    async def _beat_for_ever(self) -> None:
+        while True:
+            try:
+                await self._beat()
+            except Unavailable:
+                log.info("readers' leases wait for the database")
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _beat(self) -> None:
+        """Say that this process lives; tell all its leases anew if they are not known (the tables do not survive a crash)."""
+        row = await self._database.change("readers.beat", self._process_id)
+        if row is not None and row["is_new"]:
+            leased = {user_id: places.leased for user_id, places in self._places.items() if places.leased}
+            await self._database.change("readers.restore", self._process_id, list(leased), list(leased.values()))
+        self._is_known = True
+
+
+def full() -> TooManyRequests:
+    return TooManyRequests(
+        f"This account has {MOST} live sockets and waiting polls, as many as it may.",
+        headers={"Retry-After": "30", "RateLimit-Policy": f'"readers";q={MOST}', "RateLimit": '"readers";r=0;t=30'},
+    )

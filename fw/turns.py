@@ -1,0 +1,99 @@
+"""Turns: how much of one kind may be under way at once for one user, so that a busy account does not slow the others."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fw.errors import TooManyRequests
+
+WAIT_SECONDS: Final = 5.0
+"""How long a request waits for its turn before it is refused."""
+
+
+class _Line:
+    """The turns of one user: how many are taken, and who waits."""
+
+    __slots__ = ("taken", "waiting")
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.waiting: deque[asyncio.Future[None]] = deque()
+
+
+class Turns:
+    """Gives each user at most `most` turns at a time; the next waits in line, and is refused if that takes too long."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self.name = name
+        self._most = most
+        self._lines: dict[str, _Line] = {}
+        self.refused = 0
+
+    async def take(self, user_id: str) -> None:
+        """Take a turn, to be given back. Raises `TooManyRequests`."""
+        line = self._lines.get(user_id)
+        if line is None:
+            line = self._lines[user_id] = _Line()
+        if line.taken < self._most:
+            line.taken += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line.waiting.append(turn)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await turn
+        except BaseException as error:
+            if not turn.cancelled():
+                # It was handed over in the very moment in which we gave up.
+                self.give_back(user_id)
+            if isinstance(error, TimeoutError):
+                self.refused += 1
+                raise self._refusal() from None
+            raise
+
+    def give_back(self, user_id: str) -> None:
+        """Hand the turn to whoever has waited longest."""
+        line = self._lines[user_id]
+        while line.waiting:
+            turn = line.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        line.taken -= 1
+        if not line.taken:
+            del self._lines[user_id]
+
+    @asynccontextmanager
+    async def turn(self, user_id: str) -> AsyncIterator[None]:
+        """Hold a turn. Raises `TooManyRequests`."""
+        await self.take(user_id)
+        try:
+            yield
+        finally:
+            self.give_back(user_id)
+
+    @asynccontextmanager
+    async def pause(self, user_id: str) -> AsyncIterator[None]:
+        """Let others have the turn meanwhile. Raises `TooManyRequests` if it does not come back in time."""
+        self.give_back(user_id)
+        taken = False
+        try:
+            yield
+            await self.take(user_id)
+            taken = True
+        finally:
+            if not taken:
+                # Whoever holds a turn gives it back at the end.
+                self._lines.setdefault(user_id, _Line()).taken += 1
+
+    def _refusal(self) -> TooManyRequests:
+        return TooManyRequests(
+            "This account has as many requests under way as it may; wait for some of them to be answered.",
+            headers={
+                "Retry-After": "1",
+                "RateLimit-Policy": f'"{self.name}";q={self._most}',
+                "RateLimit": f'"{self.name}";r=0;t=1',
+            },
+        )
