@@ -144,6 +144,9 @@ async def send(request: web.Request, response: web.StreamResponse) -> None:
     try:
         await response.prepare(request)
         await response.write_eof()
+        if isinstance(response, web.Response):
+            # The server would keep it until the connection's next request, which may never come.
+            response.body = None
         if request.protocol.writing_paused:
             await request.writer.drain()
     except ConnectionError:

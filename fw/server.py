@@ -35,6 +35,8 @@ LEAST_BYTES_A_SECOND: Final = 256
 """How slowly a client may take a response, over that time: much slower, and it only keeps others from being served."""
 SHUTDOWN_SECONDS: Final = 8.0
 BACKLOG: Final = 1024
+UNSENT_BYTES: Final = 128 * 1024
+"""What the kernel takes of a response beyond what is on its way: without a bound some megabytes for each client that stalls."""
 
 
 class ProblemHandler(RequestHandler):
@@ -151,9 +153,11 @@ def bind(host: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit both.
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Connections inherit it.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_SECONDS * 1000)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         sock.bind((host, port))
     except BaseException:
         sock.close()

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -14,6 +15,7 @@ import pytest
 
 from fw.embedded import Cluster, _ensure_running, _find, _is_running
 from tests.load import more, under_load
+from tests.people import PASSWORD
 from tests.processes import Process, fw
 from tests.waiting import until
 
@@ -31,6 +33,20 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     yield found
     if _is_running(found):
         found.run("pg_ctl", "stop", "-m", "immediate", "-w")
+
+
+@contextlib.contextmanager
+def frozen(cluster: Cluster) -> Iterator[None]:
+    """Stop all processes of a PostgreSQL where they are, as a hung disk or a paused machine does."""
+    postmaster = psutil.Process(int((cluster.data / "postmaster.pid").read_text().splitlines()[0]))
+    processes = [postmaster, *postmaster.children()]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 @asynccontextmanager
@@ -93,6 +109,33 @@ async def test_the_listeners_connections_are_terminated(tmp_path: Path, database
                         " WHERE application_name = 'feedbackwave listener' AND datname = current_database()"
                     )
                     await more(senders, 30)
+
+
+async def test_postgresql_is_frozen(tmp_path: Path, cluster: Cluster) -> None:
+    async with servers(tmp_path, 1, cluster.url) as (server,):
+        url, name = await server.url(), a_name()
+        async with under_load([url], name) as (senders, _):
+            http, headers = senders[0].account.http, senders[0].account.headers
+            with frozen(cluster):
+
+                async def ask(method: str, path: str, **options: Any) -> int:
+                    # Six seconds are promised.
+                    async with asyncio.timeout(8), http.request(method, url + path, headers=headers, **options) as response:
+                        await response.read()
+                        return response.status
+
+                calls = [
+                    ask("POST", f"/api/feedback/{name}", json={"message": "Hello"}),
+                    ask("GET", "/api/feedback"),
+                    ask("GET", "/api/feedback/changes", params={"wait": 20}),
+                    ask("POST", "/api/feedback/read", json={"up_to": 1}),
+                    ask("POST", "/api/auth/login", json={"login": name, "password": PASSWORD}),
+                    ask("GET", "/health/ready"),
+                ]
+                assert await asyncio.gather(*calls) == [503] * len(calls)
+                assert await ask("GET", "/health") == 200
+            await more(senders, 50)
+        assert await server.stop() == 0, server.output
 
 
 class Proxy:

@@ -13,6 +13,7 @@ from fw.config import Config
 from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
 from tests.people import PASSWORD, Person
 from tests.test_errors import exchange
+from tests.waiting import until
 
 EVERYWHERE = {
     "X-Content-Type-Options": "nosniff",
@@ -92,6 +93,40 @@ async def test_a_body_that_never_ends_is_refused(runner: Runner) -> None:
     answer = await read_all(runner, head, b'{"message"')
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"type":"/problems/request-timeout"' in answer
+
+
+async def test_a_client_that_takes_no_response_is_cut_off(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STALLED_SECONDS", 0.5)
+    _, writer = await asyncio.open_connection("127.0.0.1", port_of(runner), limit=1024)
+    # More than the buffers of both ends hold.
+    writer.write(b"GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+    assert runner.server
+
+    async def is_closed() -> bool:
+        assert runner.server
+        return not runner.server.connections
+
+    await until(lambda: is_open(runner))
+    await until(is_closed)
+    writer.close()
+
+
+async def is_open(runner: Runner) -> bool:
+    assert runner.server
+    return bool(runner.server.connections)
+
+
+async def test_a_client_that_takes_a_response_slowly_is_not_cut_off(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STALLED_SECONDS", 0.5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner), limit=1024)
+    request = b"GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n"
+    writer.write((request + b"\r\n") * 5 + request + b"Connection: close\r\n\r\n")
+    size = 0
+    while chunk := await asyncio.wait_for(reader.read(50_000), 10):
+        size += len(chunk)
+        await asyncio.sleep(0.01)
+    assert size > 6 * 1_000_000
+    writer.close()
 
 
 async def test_a_connection_between_requests_is_left_alone(runner: Runner) -> None:
