@@ -41,6 +41,12 @@ async def check_password(request: web.Request, password: str) -> Row:
     return current
 
 
+async def outdated(request: web.Request) -> Invalid:
+    """Make the refusal of a password that has changed since it was checked. Raises `Unauthorized` if the account is gone."""
+    own(await request.app[keys.DATABASE].row("users.own", request[keys.CALLER].user_id))
+    return wrong_password()
+
+
 def wrong_password() -> Invalid:
     return Invalid(errors={"current_password": ["Is not your password."]})
 

@@ -242,7 +242,7 @@ async def test_a_login_that_meets_a_password_change_fails(
     under_way = asyncio.create_task(client.post(PATH, json={"login": user.username, "password": user.password}))
     try:
         await asyncio.to_thread(checked.wait, 30)
-        await sql.execute("UPDATE users SET hashed_password = 'another' WHERE id = $1", user.id)
+        await sql.execute("SELECT password_change($1, 0, 'another', NULL)", user.id)
     finally:
         go_on.set()
     await problem(await under_way, 401, "wrong-credentials")

@@ -7,7 +7,7 @@ from aiohttp import web
 from marshmallow import ValidationError
 
 from fw import keys
-from fw.credentials import caller_bucket, check_password, own, session_of, with_token, wrong_password
+from fw.credentials import caller_bucket, check_password, outdated, own, session_of, with_token
 from fw.errors import EmailTaken, Invalid, TooManyRequests, UsernameTaken, WrongCredentials
 from fw.ids import new_id
 from fw.inbox.bus import SESSIONS
@@ -56,7 +56,7 @@ async def login(request: web.Request) -> web.Response:
         log.warning("login failed", extra={"user_id": known["id"] if known else "unknown"})
         raise WrongCredentials
     ticket = request.app[keys.TOKENS].issue(known["id"])
-    user = await database.change("users.log_in", known["id"], known["hashed_password"], *session_of(request, ticket))
+    user = await database.change("users.log_in", known["id"], known["password_version"], *session_of(request, ticket))
     if user is None:
         raise WrongCredentials
     log.info("logged in", extra={"user_id": known["id"], "session_id": ticket.session_id})
@@ -99,10 +99,10 @@ async def change_password(request: web.Request) -> web.Response:
     refuse_names(values["new_password"], current["username"], current["email"])
     hashed = await request.app[keys.PASSWORDS].hash(values["new_password"])
     changed = await request.app[keys.DATABASE].change(
-        "users.change_password", caller.user_id, current["hashed_password"], hashed, caller.session_id
+        "users.change_password", caller.user_id, current["password_version"], hashed, caller.session_id
     )
     if changed is None:
-        raise wrong_password()
+        raise await outdated(request)
     await request.app[keys.BUS].publish(SESSIONS, [caller.user_id])
     log.info("password changed", extra={"user_id": caller.user_id})
     return web.Response(status=204)
