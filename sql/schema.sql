@@ -22,6 +22,9 @@ CREATE TABLE users (
 -- Usernames are ASCII. "C" keeps lower() the same in every locale (in Turkish the lower case of I is not i).
 CREATE UNIQUE INDEX users_username_key ON users (lower(username COLLATE "C"));
 
+-- The two digits of a hash's cost ($2b$12$...): the highest of all is one look-up, at every login.
+CREATE INDEX users_cost_key ON users (substring(hashed_password COLLATE "C" FROM '^\$2.\$([0-9]{2})\$'));
+
 CREATE TABLE sessions (
     user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     id uuid NOT NULL,

@@ -63,7 +63,7 @@ async def run(sql: asyncpg.Connection, name: str, *arguments: Any) -> Mapping[st
 async def open_session(sql: asyncpg.Connection, user: Person) -> Ticket:
     """Open a session as a login does whose password has just been found right."""
     ticket = user.client.app[keys.TOKENS].issue(user.id)
-    assert await run(sql, "users.log_in", user.id, 0, ticket.session_id, ticket.expires_at, None)
+    assert await run(sql, "users.log_in", user.id, 0, ticket.session_id, ticket.expires_at, None, None)
     return ticket
 
 

@@ -51,12 +51,16 @@ async def login(request: web.Request) -> web.Response:
     limits, database = request.app[keys.LIMITS], request.app[keys.DATABASE]
     await limits.count(login=address)
     known = await database.row("users.credentials", *((None, schemas.email_key(name)) if "@" in name else (name, None)))
-    await limits.count(login_account=f"{known['id'] if known else name.casefold()} {address}")
-    if not await request.app[keys.PASSWORDS].matches(password, known["hashed_password"] if known else None) or not known:
-        log.warning("login failed", extra={"user_id": known["id"] if known else "unknown"})
+    assert known
+    await limits.count(login_account=f"{known['id'] or name.casefold()} {address}")
+    verdict = await request.app[keys.PASSWORDS].verify(password, known["hashed_password"], known["highest_cost"])
+    if not verdict.matches:
+        log.warning("login failed", extra={"user_id": known["id"] or "unknown"})
         raise WrongCredentials
     ticket = request.app[keys.TOKENS].issue(known["id"])
-    user = await database.change("users.log_in", known["id"], known["password_version"], *session_of(request, ticket))
+    user = await database.change(
+        "users.log_in", known["id"], known["password_version"], *session_of(request, ticket), verdict.renewed
+    )
     if user is None:
         raise WrongCredentials
     log.info("logged in", extra={"user_id": known["id"], "session_id": ticket.session_id})

@@ -2,4 +2,5 @@ DROP TRIGGER password_resets_end ON users;
 DROP FUNCTION password_resets_end ();
 DROP FUNCTION password_reset (bytea, text);
 DROP FUNCTION password_change (uuid, integer, text, uuid);
+DROP INDEX users_cost_key;
 ALTER TABLE users DROP COLUMN password_version;

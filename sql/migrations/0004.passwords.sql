@@ -4,6 +4,9 @@
 -- Tells one password of an account from the next: the hash of the same password may be renewed.
 ALTER TABLE users ADD COLUMN password_version integer NOT NULL DEFAULT 0;
 
+-- The two digits of a hash's cost ($2b$12$...): the highest of all is one look-up, at every login.
+CREATE INDEX users_cost_key ON users (substring(hashed_password COLLATE "C" FROM '^\$2.\$([0-9]{2})\$'));
+
 -- Sets a password if the one that was checked, by its version, still holds, and ends all sessions but p_session_id (null:
 -- none is spared). False where it does not hold, or there is no such account.
 CREATE FUNCTION password_change(p_user_id uuid, p_password_version integer, p_hashed_password text, p_session_id uuid)

@@ -20,14 +20,22 @@ WITH account AS (
 SELECT account.* FROM account;
 
 -- name: credentials
--- Finds what a login has to match: by username ($1) or by folded e-mail address ($2).
-SELECT u.id, u.hashed_password, u.password_version
-FROM users AS u
-WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C")
-UNION ALL
-SELECT u.id, u.hashed_password, u.password_version
-FROM users AS u
-WHERE u.email_key = $2::text;
+-- Finds what a login has to match, by username ($1) or by folded e-mail address ($2), and the highest cost of all hashes.
+-- Always one row: its id is null where nobody has that name, and the cost where there is no account at all.
+SELECT u.id, u.hashed_password, u.password_version, c.highest_cost
+FROM (
+    SELECT max(substring(a.hashed_password COLLATE "C" FROM '^\$2.\$([0-9]{2})\$'))::integer AS highest_cost
+    FROM users AS a
+) AS c
+LEFT JOIN (
+    SELECT n.id, n.hashed_password, n.password_version
+    FROM users AS n
+    WHERE lower(n.username COLLATE "C") = lower($1::text COLLATE "C")
+    UNION ALL
+    SELECT e.id, e.hashed_password, e.password_version
+    FROM users AS e
+    WHERE e.email_key = $2::text
+) AS u ON true;
 
 -- name: hashed_password
 -- Reads what the current password of an account has to match.
@@ -36,10 +44,11 @@ FROM users AS u
 WHERE u.id = $1;
 
 -- name: log_in
--- Opens a session and notes the time; no row where the password that was checked ($2) no longer holds.
+-- Opens a session ($3 to $5), notes the time, and keeps the password's new hash ($6) if there is one; no row where the
+-- password that was checked ($2) no longer holds.
 WITH account AS (
     UPDATE users AS u
-    SET last_login = date_trunc('milliseconds', now())
+    SET last_login = date_trunc('milliseconds', now()), hashed_password = coalesce($6, u.hashed_password)
     WHERE u.id = $1 AND u.password_version = $2
     RETURNING {own}
 ), session AS (
