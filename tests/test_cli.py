@@ -95,7 +95,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_1(
 ) -> None:
     monkeypatch.setenv("FW_BCRYPT_COST", "much")
     assert main(["migrate"]) == 1
-    assert capsys.readouterr().err == "fw: FW_BCRYPT_COST: must be a whole number from 4 to 31, not 'much'\n"
+    assert capsys.readouterr().err == "fw: FW_BCRYPT_COST: must be a whole number from 4 to 16, not 'much'\n"
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "99999"])
