@@ -1,7 +1,7 @@
 """What the handlers of accounts share: checking the caller's password, and opening a session."""
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -68,5 +68,5 @@ def with_token(user: Row | None, ticket: Ticket) -> dict[str, Any]:
         "user": user,
         "access_token": ticket.token,
         "token_type": "bearer",
-        "expires_in": round((ticket.expires_at - datetime.now(UTC)).total_seconds()),
+        "expires_in": ticket.seconds,
     }

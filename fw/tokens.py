@@ -40,10 +40,11 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A session about to be opened: its id, its end, and the token that stands for it."""
+    """A session about to be opened: its id, its end, how long it lives, and the token that stands for it."""
 
     session_id: str
     expires_at: datetime
+    seconds: int
     token: str
 
 
@@ -69,7 +70,7 @@ class Tokens:
         now = datetime.now(UTC).replace(microsecond=0)
         ticket_id, end = new_id(), now + life
         claims |= {"iss": ISSUER, "aud": AUDIENCE, "jti": ticket_id, "iat": now, "exp": end}
-        return Ticket(ticket_id, end, jwt.encode(claims, self._secrets[0], ALGORITHM))
+        return Ticket(ticket_id, end, int(life.total_seconds()), jwt.encode(claims, self._secrets[0], ALGORITHM))
 
     async def authenticate(self, token: str) -> Caller:
         """Find who a token speaks for. Raises `Unauthorized`."""

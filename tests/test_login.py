@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -72,9 +73,20 @@ async def test_answers_as_registering_does(client: TestClient, user: Person) -> 
     answer = await body(await client.post(PATH, json={"username": user.username, "password": user.password}))
     assert answer.keys() == {"user", "access_token", "token_type", "expires_in"}
     assert answer["token_type"] == "bearer"
-    assert 86390 <= answer["expires_in"] <= 86400
+    assert answer["expires_in"] == 86400
     me = await body(await client.get("/api/auth/me", headers={"Authorization": f"Bearer {answer['access_token']}"}))
     assert me == {**answer["user"], "unread_count": 0}
+
+
+async def test_tells_the_whole_life_of_a_token_late_in_a_second_too(client: TestClient, user: Person) -> None:
+    """The times in a token are whole seconds."""
+
+    async def it_is_late() -> bool:
+        return time.time() % 1 > 0.6
+
+    await until(it_is_late)
+    answer = await body(await client.post(PATH, json={"username": user.username, "password": user.password}))
+    assert answer["expires_in"] == 86400
 
 
 async def test_sets_last_login(client: TestClient, user: Person) -> None:
