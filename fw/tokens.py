@@ -20,6 +20,8 @@ ISSUER: Final = "feedbackwave"
 AUDIENCE: Final = "feedbackwave-api"
 ALGORITHM: Final = "HS256"
 BILLING: Final = "billing"
+LEEWAY_SECONDS: Final = 60.0
+"""How far the clock of the host that made a token may be ahead of ours."""
 REMEMBERED: Final = 10_000
 REQUIRED: Final = ("iss", "aud", "sub", "jti", "iat", "exp")
 
@@ -111,6 +113,8 @@ class Tokens:
                     algorithms=[ALGORITHM],
                     audience=AUDIENCE,
                     issuer=ISSUER,
+                    # Of the end too, as far as this library sees; `verify` keeps to it exactly.
+                    leeway=LEEWAY_SECONDS,
                     options={"require": list(REQUIRED), "strict_aud": True},
                 )
             except jwt.InvalidSignatureError:
