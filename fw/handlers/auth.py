@@ -46,14 +46,15 @@ async def register(request: web.Request) -> web.Response:
 )
 async def login(request: web.Request) -> web.Response:
     """Open a session for whoever knows the password."""
-    name, password = await read_credentials(request)
-    address = caller_bucket(request)
+    values = await read_object(request)
+    name, address = schemas.login_name(values), caller_bucket(request)
     limits, database = request.app[keys.LIMITS], request.app[keys.DATABASE]
     await limits.count(login=address)
-    known = await database.row("users.credentials", *((None, schemas.email_key(name)) if "@" in name else (name, None)))
+    # By what was typed, and before it is looked up: whether there is such an account makes no difference.
+    await limits.count(login_account=f"{name!r} {address}")
+    known = await database.row("users.credentials", *name)
     assert known
-    await limits.count(login_account=f"{known['id'] or name.casefold()} {address}")
-    verdict = await request.app[keys.PASSWORDS].verify(password, known["hashed_password"], known["highest_cost"])
+    verdict = await request.app[keys.PASSWORDS].verify(values["password"], known["hashed_password"], known["highest_cost"])
     if not verdict.matches:
         log.warning("login failed", extra={"user_id": known["id"] or "unknown"})
         raise WrongCredentials
@@ -65,17 +66,6 @@ async def login(request: web.Request) -> web.Response:
         raise WrongCredentials
     log.info("logged in", extra={"user_id": known["id"], "session_id": ticket.session_id})
     return reply(with_token(user, ticket))
-
-
-async def read_credentials(request: web.Request) -> tuple[str, str]:
-    """Read a name and a password, from JSON or from the OAuth 2 password form."""
-    values = await read_object(request)
-    kind = next(kind for kind in ("username", "email", "login") if kind in values)
-    name = values[kind]
-    if (kind == "username" and "@" in name) or (kind == "email" and "@" not in name):
-        # What cannot be a name of that kind is nobody's.
-        name = "\x01"
-    return name, values["password"]
 
 
 @operation(Answer(204))

@@ -20,7 +20,7 @@ WITH account AS (
 SELECT account.* FROM account;
 
 -- name: credentials
--- Finds what a login has to match, by username ($1) or by folded e-mail address ($2), and the highest cost of all hashes.
+-- Finds what a login has to match, by folded username ($1) or e-mail address ($2), and the highest cost of all hashes.
 -- Always one row: its id is null where nobody has that name, and the cost where there is no account at all.
 SELECT u.id, u.hashed_password, u.password_version, c.highest_cost
 FROM (
@@ -30,7 +30,7 @@ FROM (
 LEFT JOIN (
     SELECT n.id, n.hashed_password, n.password_version
     FROM users AS n
-    WHERE lower(n.username COLLATE "C") = lower($1::text COLLATE "C")
+    WHERE lower(n.username COLLATE "C") = $1::text
     UNION ALL
     SELECT e.id, e.hashed_password, e.password_version
     FROM users AS e
