@@ -151,11 +151,8 @@ async def test_secret(config: Config, secrets: tuple[str, ...], status: Status, 
 async def test_data_directory(config: Config, tmp_path: Path) -> None:
     assert_finding(await look("data directory", config), Status.SKIPPED, "DATABASE_URL is set")
     assert_finding(await look("data directory", config, is_embedded=True), Status.OK, "can be written$")
-    secret = tmp_path / "jwt-secret"
-    secret.write_text("x")
-    secret.chmod(0o644)
-    assert_finding(await look("data directory", config, is_embedded=True), Status.WARNING, "by others", "chmod 600")
-    elsewhere = replace(config, data_dir=secret / "below")
+    (tmp_path / "file").touch()
+    elsewhere = replace(config, data_dir=tmp_path / "file" / "below")
     assert_finding(await look("data directory", elsewhere, is_embedded=True), Status.FAILED, "cannot be written", "FW_DATA_DIR")
 
 
