@@ -179,7 +179,12 @@ class PasswordChange(Body):
 
 
 class PasswordReset(Body):
-    token = Text(1, 200, required=True, **says("From `fw user reset`; good for 30 minutes, and once."))
+    token = Text(
+        1,
+        200,
+        required=True,
+        **says("From `fw user reset`; good for 30 minutes and once, until the password or the e-mail address changes."),
+    )
     new_password = NewPassword()
 
 
