@@ -22,6 +22,7 @@ ACQUIRE_SECONDS: Final = 5.0
 """How long a request waits for a connection; nothing in `Pool.fetch(timeout=)` bounds this wait."""
 STATEMENT_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 5.0
+YIELD_SECONDS: Final = 0.1
 TAKEN: Final[Mapping[str, type[Problem]]] = {"users_email_key": EmailTaken, "users_username_key": UsernameTaken}
 
 BROKEN: Final = (
@@ -144,7 +145,7 @@ class Database:
                     self._turns.release()
                     raise
             try:
-                return await run(connection)
+                return await run_to_the_end(run, connection)
             except (TimeoutError, asyncio.CancelledError):
                 # Nobody knows what it is still about; asking it, or the server, could take for ever.
                 connection.terminate()
@@ -166,6 +167,16 @@ class Database:
             # Its message may quote what people wrote: the log gets the statement and the SQLSTATE alone.
             log.error("statement failed", extra={"statement": name, "sqlstate": error.sqlstate})  # noqa: TRY400
             raise Problem from error
+
+
+async def run_to_the_end(run: Callable[[Any], Awaitable[T]], connection: Any) -> T:
+    """Run a statement, and once more where it waited for another one in a circle: the server has undone it as a whole."""
+    try:
+        return await run(connection)
+    except asyncpg.DeadlockDetectedError:
+        # The other one gets on first, or they meet again.
+        await asyncio.sleep(YIELD_SECONDS)
+        return await run(connection)
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:

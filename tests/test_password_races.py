@@ -18,7 +18,7 @@ from fw.tokens import Ticket
 from tests.conftest import MakeUser
 from tests.people import Person, body, nothing, problem
 from tests.test_password import LOGIN, NEW, RESET, change, offer_reset
-from tests.waiting import until
+from tests.waiting import someone_waits_for, until
 
 PROFILE = "/api/users/profile"
 ROUNDS = 15
@@ -42,17 +42,6 @@ async def end_by_deletion(user: Person, token: str) -> ClientResponse:
 
 
 ENDS = pytest.mark.parametrize("end", [end_by_change, end_by_reset, end_by_deletion])
-
-
-async def someone_waits_for(sql: asyncpg.Connection) -> None:
-    """Wait until another connection waits for a lock that this one holds."""
-
-    async def waits() -> bool:
-        return await sql.fetchval(
-            "SELECT count(*) > 0 FROM pg_locks AS l WHERE NOT l.granted AND pg_backend_pid() = ANY (pg_blocking_pids(l.pid))"
-        )
-
-    await until(waits, "a statement to wait")
 
 
 async def run(sql: asyncpg.Connection, name: str, *arguments: Any) -> Mapping[str, Any] | None:
