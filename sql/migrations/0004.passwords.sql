@@ -44,7 +44,7 @@ BEGIN
     FROM users AS u
     WHERE u.id = (SELECT r.user_id FROM password_resets AS r WHERE r.token_hash = p_token_hash)
     FOR NO KEY UPDATE;
-    -- Only now it is known whether somebody else has used the token, or ended it.
+    -- From here on it shows whether somebody else has used the token, or ended it.
     IF NOT EXISTS (SELECT FROM password_resets AS r WHERE r.token_hash = p_token_hash AND r.expires_at > now()) THEN
         RETURN NULL;
     END IF;
