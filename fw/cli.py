@@ -21,6 +21,7 @@ from fw.config import Config, ConfigError, load
 from fw.database import Database
 from fw.errors import Problem
 from fw.ids import is_id
+from fw.kept_secret import kept_secret
 from fw.tokens import BILLING, Tokens
 
 RESET_MINUTES: Final = 30
@@ -130,26 +131,16 @@ def provide(config: Config) -> Iterator[Config]:
             raise ConfigError("FW_JWT_SECRET: is required with DATABASE_URL (try: openssl rand -hex 32)")
         yield config
         return
+    with embedded_database(config) as found:
+        yield replace(found, jwt_secrets=config.jwt_secrets or (kept_secret(config.data_dir),))
+
+
+@contextmanager
+def embedded_database(config: Config) -> Iterator[Config]:
     from fw.embedded import postgres
 
     with postgres(config.data_dir) as url:
-        yield replace(config, database_url=url, jwt_secrets=config.jwt_secrets or (kept_secret(config.data_dir),))
-
-
-def kept_secret(data_dir: Path) -> str:
-    """Return the secret of this data directory, made at the first use; who comes second takes the first one's."""
-    path = data_dir / "jwt-secret"
-    if not path.exists():
-        new = data_dir / f"jwt-secret.{os.getpid()}"
-        new.touch(mode=0o600)
-        new.write_text(secrets.token_hex(32))
-        try:
-            os.link(new, path)
-        except FileExistsError:
-            pass
-        finally:
-            new.unlink()
-    return path.read_text().strip()
+        yield replace(config, database_url=url)
 
 
 @contextmanager
@@ -278,7 +269,7 @@ def doctor(config: Config, options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         if subject.is_embedded:
             try:
-                subject = replace(subject, config=stack.enter_context(provide(config)))
+                subject = replace(subject, config=stack.enter_context(embedded_database(config)))
             except ConfigError as error:
                 subject = replace(subject, trouble=str(error))
         is_well = asyncio.run(report(subject, lambda text: print(text, flush=True), as_json=options.json))

@@ -18,6 +18,8 @@ Rate = tuple[int, int]
 
 SECRET_BYTES: Final = 32
 """Least length of a signing secret: the size of HS256's hash (RFC 7518, 3.2)."""
+COSTS: Final = (4, 16)
+"""Costs of bcrypt, from its least to some four seconds a hash; its highest, 31, is more than a day."""
 UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 RATES: Final[Mapping[str, Rate]] = {
     "submission": (60, 60),
@@ -106,7 +108,7 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
         smtp_url=read("FW_SMTP_URL", smtp_url, ""),
         log_format=cast(LogFormat, read("FW_LOG_FORMAT", one_of("json", "text"), "json")),
         log_level=read("FW_LOG_LEVEL", lambda t: one_of("DEBUG", "INFO", "WARNING", "ERROR")(t.upper()), "INFO"),
-        bcrypt_cost=read("FW_BCRYPT_COST", whole(4, 31), 12),
+        bcrypt_cost=read("FW_BCRYPT_COST", whole(*COSTS), 12),
         db_pool=read("FW_DB_POOL", whole(1, 1000), 10),
     )
 

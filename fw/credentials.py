@@ -1,7 +1,7 @@
 """What the handlers of accounts share: checking the caller's password, and opening a session."""
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -41,6 +41,12 @@ async def check_password(request: web.Request, password: str) -> Row:
     return current
 
 
+async def outdated(request: web.Request) -> Invalid:
+    """Make the refusal of a password that has changed since it was checked. Raises `Unauthorized` if the account is gone."""
+    own(await request.app[keys.DATABASE].row("users.own", request[keys.CALLER].user_id))
+    return wrong_password()
+
+
 def wrong_password() -> Invalid:
     return Invalid(errors={"current_password": ["Is not your password."]})
 
@@ -62,5 +68,5 @@ def with_token(user: Row | None, ticket: Ticket) -> dict[str, Any]:
         "user": user,
         "access_token": ticket.token,
         "token_type": "bearer",
-        "expires_in": round((ticket.expires_at - datetime.now(UTC)).total_seconds()),
+        "expires_in": ticket.seconds,
     }

@@ -24,6 +24,7 @@ USUAL_SECONDS: Final = 5.0
 STATEMENT_SECONDS: Final = 10.0
 """How long the server works at a statement; only those that say so are waited for that long."""
 CLOSE_SECONDS: Final = 5.0
+YIELD_SECONDS: Final = 0.1
 TAKEN: Final[Mapping[str, type[Problem]]] = {"users_email_key": EmailTaken, "users_username_key": UsernameTaken}
 
 BROKEN: Final = (
@@ -139,7 +140,7 @@ class Database:
         try:
             # Not acquire(timeout=): in Python 3.11 that makes a task of every wait, a tenth of a request's time.
             async with asyncio.timeout(seconds), self._connection() as connection:
-                return await run(connection)
+                return await run_to_the_end(run, connection)
         except BROKEN as error:
             log.warning("database unavailable", extra={"statement": name, "reason": type(error).__name__})
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._pool:
@@ -173,6 +174,16 @@ class Database:
                 raise
             finally:
                 await pool.release(connection, timeout=CLOSE_SECONDS)
+
+
+async def run_to_the_end(run: Callable[[Any], Awaitable[T]], connection: Any) -> T:
+    """Run a statement, and once more where it waited for another one in a circle: the server has undone it as a whole."""
+    try:
+        return await run(connection)
+    except asyncpg.DeadlockDetectedError:
+        # The other one gets on first, or they meet again.
+        await asyncio.sleep(YIELD_SECONDS)
+        return await run(connection)
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:

@@ -14,9 +14,13 @@ from fw.capacity import Capacity, capacity
 from fw.config import Config, ConfigError
 from fw.findings import Finding, Subject, failed, ok, skipped, told, warning
 from fw.statements import migration_ids, statements
+from fw.tokens import LEEWAY_SECONDS
 
 HEARD_SECONDS: Final = 2.0
 CLOCK_SECONDS: Final = 2.0
+MOST_CLOCK_SECONDS: Final = LEEWAY_SECONDS / 2
+"""Two hosts may be off in opposite directions."""
+NTP: Final = "have both machines set their clocks by NTP"
 LEAST_VERSION: Final = migrations.LEAST_VERSION
 
 
@@ -132,5 +136,7 @@ async def check_clock(subject: Subject, clock: Callable[[], float] = time.time) 
         off = (before + clock()) / 2 - now
     if abs(off) <= CLOCK_SECONDS:
         return ok(f"within {max(0.1, abs(off)):.1f} s of the database's")
-    which = "ahead of" if off > 0 else "behind"
-    return warning(f"{abs(off):.1f} s {which} the database's", "have both machines set their clocks by NTP")
+    detail = f"{abs(off):.1f} s {'ahead of' if off > 0 else 'behind'} the database's"
+    if abs(off) <= MOST_CLOCK_SECONDS:
+        return warning(detail, NTP)
+    return failed(f"{detail}: new tokens of other hosts may be refused here, or ours there", NTP)

@@ -6,6 +6,7 @@ import tempfile
 from typing import Final
 
 from fw.findings import Finding, Subject, failed, ok, skipped, warning
+from fw.kept_secret import Unfit, kept_secret
 
 DISTINCT_CHARACTERS: Final = 8
 """Fewer are no random secret: 32 random hexadecimal digits have fewer once in ten million times."""
@@ -28,10 +29,12 @@ NEW_SECRET: Final = "put a new one in front (openssl rand -hex 32), and take the
 async def check_secret(subject: Subject) -> Finding:
     """Look for secrets that could be guessed: who knows one is anybody."""
     found = subject.config.jwt_secrets
-    if not found:
-        if subject.is_embedded:
-            return failed("FW_JWT_SECRET: not set, and none could be kept in FW_DATA_DIR", "see what is said of the database")
+    if not found and not subject.is_embedded:
         return failed("FW_JWT_SECRET: not set, and required with DATABASE_URL", "set it to the output of: openssl rand -hex 32")
+    try:
+        found = found or (kept_secret(subject.config.data_dir),)
+    except Unfit as error:
+        return failed(error.detail, error.advice)
     for number, secret in enumerate(found, 1):
         which = f"FW_JWT_SECRET: number {number} of {len(found)}"
         if len(set(secret)) < DISTINCT_CHARACTERS:
@@ -57,9 +60,6 @@ async def check_data_directory(subject: Subject) -> Finding:
             os.fsync(file.fileno())
     except OSError as error:
         return failed(f"{path}: cannot be written: {error.strerror}", "set FW_DATA_DIR to a folder of the program's own")
-    kept = path / "jwt-secret"
-    if kept.exists() and kept.stat().st_mode & 0o077:
-        return warning(f"{kept} may be read by others", f"chmod 600 {kept}")
     return ok(f"{path} can be written")
 
 

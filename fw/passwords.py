@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
 import bcrypt
 
@@ -21,6 +21,13 @@ WAITING: Final = 100
 """Hashes that may wait; at cost 12 on two cores that is some 12 seconds. More are refused with 503."""
 
 
+class Verdict(NamedTuple):
+    """Whether a password is the one that was hashed, and its new hash where the old one is not of today's cost."""
+
+    matches: bool
+    renewed: str | None = None
+
+
 class Passwords:
     """Hashes and verifies in as many threads as there are cores: bcrypt releases the interpreter's lock."""
 
@@ -29,8 +36,6 @@ class Passwords:
         self._threads = os.cpu_count() or 1
         self._executor: ThreadPoolExecutor | None = None
         self._under_way = 0
-        # A hash that nothing matches, as costly as a real one: an unknown user takes the time of a wrong password.
-        self._nobody = f"$2b${self._cost:02d}${'.' * 53}".encode()
 
     @property
     def waiting(self) -> int:
@@ -47,13 +52,32 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """Hash a new password. Raises `Unavailable` if too many hashes wait."""
-        return await self._in_thread(lambda: bcrypt.hashpw(digest(password), bcrypt.gensalt(self._cost)).decode())
+        return await self._in_thread(lambda: self._hash(password))
 
-    async def matches(self, password: str, hashed_password: str | None) -> bool:
-        """Tell whether a password is the one that was hashed; None (nobody) takes the same time and is False."""
-        hashed = hashed_password.encode() if hashed_password else self._nobody
-        same = await self._in_thread(lambda: bcrypt.checkpw(digest(password), hashed))
-        return same and hashed_password is not None
+    async def matches(self, password: str, hashed_password: str) -> bool:
+        """Tell whether a password is the one that was hashed. Raises `Unavailable` if too many hashes wait."""
+        return await self._in_thread(lambda: check(password, hashed_password))
+
+    async def verify(self, password: str, hashed_password: str | None, highest_cost: int | None) -> Verdict:
+        """Check the password of a login, where `None` for a hash is an account that does not exist.
+
+        A failure takes the time of one hash of the highest cost that is stored (`None`: there is no account at all), whether
+        the account exists or not. Raises `Unavailable` if too many hashes wait.
+        """
+        highest = self._cost if highest_cost is None else highest_cost
+        return await self._in_thread(lambda: self._verify(password, hashed_password or nobody(highest), highest))
+
+    def _hash(self, password: str) -> str:
+        return bcrypt.hashpw(digest(password), bcrypt.gensalt(self._cost)).decode()
+
+    def _verify(self, password: str, hashed_password: str, highest: int) -> Verdict:
+        cost = cost_of(hashed_password)
+        if check(password, hashed_password):
+            return Verdict(True, None if cost == self._cost else self._hash(password))
+        # 2^c rounds are done: with 2^c + 2^(c+1) + ... + 2^(m-1) more they are 2^m, as many as one hash of the highest cost m.
+        for missing in range(cost, highest):
+            check(password, nobody(missing))
+        return Verdict(False)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._under_way >= self._threads + WAITING or self._executor is None:
@@ -63,6 +87,20 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         finally:
             self._under_way -= 1
+
+
+def check(password: str, hashed_password: str) -> bool:
+    return bcrypt.checkpw(digest(password), hashed_password.encode())
+
+
+def cost_of(hashed_password: str) -> int:
+    """Return the power of two that is the number of a hash's rounds (`$2b$12$...`: 2^12)."""
+    return int(hashed_password.split("$")[2])
+
+
+def nobody(cost: int) -> str:
+    """Make a hash that nothing matches, as costly to check as a real one."""
+    return f"$2b${cost:02d}${'.' * 53}"
 
 
 def digest(password: str) -> bytes:

@@ -20,6 +20,8 @@ ISSUER: Final = "feedbackwave"
 AUDIENCE: Final = "feedbackwave-api"
 ALGORITHM: Final = "HS256"
 BILLING: Final = "billing"
+LEEWAY_SECONDS: Final = 60.0
+"""How far the clock of the host that made a token may be ahead of ours."""
 REMEMBERED: Final = 10_000
 REQUIRED: Final = ("iss", "aud", "sub", "jti", "iat", "exp")
 
@@ -40,10 +42,11 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A session about to be opened: its id, its end, and the token that stands for it."""
+    """A session about to be opened: its id, its end, how long it lives, and the token that stands for it."""
 
     session_id: str
     expires_at: datetime
+    seconds: int
     token: str
 
 
@@ -69,7 +72,7 @@ class Tokens:
         now = datetime.now(UTC).replace(microsecond=0)
         ticket_id, end = new_id(), now + life
         claims |= {"iss": ISSUER, "aud": AUDIENCE, "jti": ticket_id, "iat": now, "exp": end}
-        return Ticket(ticket_id, end, jwt.encode(claims, self._secrets[0], ALGORITHM))
+        return Ticket(ticket_id, end, int(life.total_seconds()), jwt.encode(claims, self._secrets[0], ALGORITHM))
 
     async def authenticate(self, token: str) -> Caller:
         """Find who a token speaks for. Raises `Unauthorized`."""
@@ -110,6 +113,8 @@ class Tokens:
                     algorithms=[ALGORITHM],
                     audience=AUDIENCE,
                     issuer=ISSUER,
+                    # Of the end too, as far as this library sees; `verify` keeps to it exactly.
+                    leeway=LEEWAY_SECONDS,
                     options={"require": list(REQUIRED), "strict_aud": True},
                 )
             except jwt.InvalidSignatureError:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -74,11 +75,74 @@ async def test_an_account_is_the_same_in_any_case_and_whether_there_is_one_or_no
     await refused(await log_in(client, "Nobody-Of-That-Name"), "login-account", 2, 60)
 
 
-async def test_an_account_is_the_same_by_name_and_by_email(make_client: MakeClient, user: Person) -> None:
+def full_width(text: str) -> str:
+    return "".join(chr(ord(letter) + 0xFEE0) if letter.isascii() and letter.isalnum() else letter for letter in text)
+
+
+def spellings_of_a_name(name: str) -> list[dict[str, str]]:
+    """Spell a name that begins with a "k": the first three are the same one."""
+    return [
+        {"login": name},
+        {"login": name.upper()},
+        {"username": name.title()},
+        {"login": full_width(name)},
+        {"login": full_width(name).upper()},
+        {"login": "\N{KELVIN SIGN}" + name[1:]},
+        {"username": f"{name}@example.com"},
+        {"username": f"{name}@EXAMPLE.com"},
+    ]
+
+
+def spellings_of_an_email(name: str) -> list[dict[str, str]]:
+    """Spell an address: the first six are the same one."""
+    return [
+        {"login": f"{name}@bücher.example"},
+        {"login": f"{name}@BÜCHER.example".upper()},
+        {"email": f"{name}@xn--bcher-kva.example"},
+        {"login": f"{name}@{full_width('xn--bcher-kva.example')}"},
+        {"email": f"{name}@bu\N{COMBINING DIAERESIS}cher\N{IDEOGRAPHIC FULL STOP}example"},
+        {"email": "\N{KELVIN SIGN}" + f"{name[1:]}@{full_width('bücher')}.example"},
+        {"login": f"{full_width(name)}@bücher.example"},
+        {"email": f" {name}@bücher.example"},
+        {"email": name},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spell", "expected"),
+    [
+        (spellings_of_a_name, [401, 401, 429, 401, 401, 401, 401, 401]),
+        (spellings_of_an_email, [401, 401, 429, 429, 429, 429, 401, 401, 401]),
+    ],
+)
+async def test_limits_do_not_tell_which_names_exist(
+    make_client: MakeClient, spell: Callable[[str], list[dict[str, str]]], expected: list[int]
+) -> None:
     client = await make_client(rate_limits={"login-account": (2, 60)})
-    await problem(await log_in(client, user.username), 401, "wrong-credentials")
-    await problem(await log_in(client, user.email), 401, "wrong-credentials")
+    known, unknown = f"k{uuid4().hex[:12]}", f"k{uuid4().hex[:12]}"
+    await make_person(client, username=known, email=f"{known}@bücher.example")
+    for name in (known, unknown):
+        answers = [await client.post(LOGIN, json={**typed, "password": "something else"}) for typed in spell(name)]
+        assert [answer.status for answer in answers] == expected, name
+
+
+async def test_limits_do_not_tell_which_email_belongs_to_a_name(make_client: MakeClient, user: Person) -> None:
+    client = await make_client(rate_limits={"login-account": (2, 60)})
+    for _ in range(2):
+        await problem(await log_in(client, user.username), 401, "wrong-credentials")
     await refused(await log_in(client, user.username), "login-account", 2, 60)
+    for _ in range(2):
+        await problem(await log_in(client, user.email), 401, "wrong-credentials")
+    await refused(await log_in(client, user.email), "login-account", 2, 60)
+    found = await user.post("/api/auth/password", json={"current_password": "wrong", "new_password": "an entirely new one"})
+    await problem(found, 422, "invalid")
+
+
+async def test_the_form_counts_as_json_does(make_client: MakeClient, user: Person) -> None:
+    client = await make_client(rate_limits={"login-account": (2, 60)})
+    for _ in range(2):
+        answer = await client.post(LOGIN, data={"username": user.email.upper(), "password": "something else"})
+        await problem(answer, 401, "wrong-credentials")
     await refused(await log_in(client, user.email), "login-account", 2, 60)
 
 

@@ -98,7 +98,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
     *(("FW_LOG_LEVEL", level, "log_level", level) for level in ("DEBUG", "INFO", "WARNING", "ERROR")),
     ("FW_LOG_LEVEL", "debug", "log_level", "DEBUG"),
     ("FW_BCRYPT_COST", "4", "bcrypt_cost", 4),
-    ("FW_BCRYPT_COST", "14", "bcrypt_cost", 14),
+    ("FW_BCRYPT_COST", "16", "bcrypt_cost", 16),
     ("FW_DB_POOL", "1", "db_pool", 1),
     ("FW_DB_POOL", "50", "db_pool", 50),
     ("FW_RATE_LIMITS", "off", "rate_limits", {}),
@@ -144,7 +144,7 @@ BAD: Mapping[str, tuple[str, ...]] = {
     "FW_IP_MODE": ("Full", "hash", "0"),
     "FW_PREMIUM_SELF_SERVICE": ("yes", "true", "2", "on"),
     "FW_LOG_LEVEL": ("LOUD", "10"),
-    "FW_BCRYPT_COST": ("3", "32", "twelve"),
+    "FW_BCRYPT_COST": ("3", "17", "31", "twelve"),
     "FW_DB_POOL": ("0", "-5", "many", "100000"),
     "FW_RATE_LIMITS": (
         *("none", "10/min", "login", "login=", "login=10", "login=0/min", "login=-1/min", "login=1.5/min", "login=10/week"),

@@ -30,6 +30,7 @@ from fw.doctor import CHECKS, report
 from fw.findings import Finding, Status, Subject
 from fw.migrations import migrate
 from fw.statements import migration_ids
+from fw.tokens import LEEWAY_SECONDS
 from tests.conftest import MakeDatabase
 from tests.processes import fw
 from tests.servers import certificate, deaf_pooler, mail_server, proxy, silence
@@ -150,11 +151,8 @@ async def test_secret(config: Config, secrets: tuple[str, ...], status: Status, 
 async def test_data_directory(config: Config, tmp_path: Path) -> None:
     assert_finding(await look("data directory", config), Status.SKIPPED, "DATABASE_URL is set")
     assert_finding(await look("data directory", config, is_embedded=True), Status.OK, "can be written$")
-    secret = tmp_path / "jwt-secret"
-    secret.write_text("x")
-    secret.chmod(0o644)
-    assert_finding(await look("data directory", config, is_embedded=True), Status.WARNING, "by others", "chmod 600")
-    elsewhere = replace(config, data_dir=secret / "below")
+    (tmp_path / "file").touch()
+    elsewhere = replace(config, data_dir=tmp_path / "file" / "below")
     assert_finding(await look("data directory", elsewhere, is_embedded=True), Status.FAILED, "cannot be written", "FW_DATA_DIR")
 
 
@@ -252,11 +250,20 @@ def test_connections_past_a_pooler_and_with_redis(config: Config) -> None:
     assert demand(replace(config, redis_url="redis://x")) == (12, "FW_DB_POOL 10 x WEB_CONCURRENCY 1 + 2 migrating")
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(5.0, r"^5\.0 s ahead of the"), (-3600.0, r"^3600\.\d s behind the")])
-async def test_clock(config: Config, seconds: float, said: str) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "status", "said"),
+    [
+        (-1.5, Status.OK, r"^within 1\.\d s of the database's$"),
+        (5.0, Status.WARNING, r"^5\.0 s ahead of the database's$"),
+        (LEEWAY_SECONDS / 2 - 1, Status.WARNING, "ahead of the database's$"),
+        (-LEEWAY_SECONDS / 2 - 1, Status.FAILED, "behind the database's: new tokens of other hosts may be refused here"),
+        (-3600.0, Status.FAILED, r"^3600\.\d s behind the database's: new tokens"),
+    ],
+)
+async def test_clock(config: Config, seconds: float, status: Status, said: str) -> None:
     assert_finding(await look("clock", config), Status.OK, "^within 0.1 s")
     finding = await check_clock(Subject(config=config), lambda: time.time() + seconds)
-    assert_finding(finding, Status.WARNING, said, "NTP")
+    assert_finding(finding, status, said, "NTP" if status is not Status.OK else "")
 
 
 MakeStranger = Callable[[web.Response], Awaitable[str]]

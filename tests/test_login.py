@@ -3,6 +3,9 @@
 import asyncio
 import os
 import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -12,13 +15,18 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw import passwords
-from tests.conftest import MakeClient, MakeUser
+from fw.config import Config
+from fw.migrations import migrate
+from fw.statements import statements
+from tests.conftest import MakeClient, MakeDatabase, MakeUser
 from tests.people import PASSWORD, Person, body, make_person, problem
 from tests.waiting import until
 
 PATH = "/api/auth/login"
 CHECKPW = bcrypt.checkpw
 HASHPW = bcrypt.hashpw
+
+MakeServer = Callable[[int], Awaitable[TestClient]]
 
 
 class Hashes:
@@ -65,9 +73,20 @@ async def test_answers_as_registering_does(client: TestClient, user: Person) -> 
     answer = await body(await client.post(PATH, json={"username": user.username, "password": user.password}))
     assert answer.keys() == {"user", "access_token", "token_type", "expires_in"}
     assert answer["token_type"] == "bearer"
-    assert 86390 <= answer["expires_in"] <= 86400
+    assert answer["expires_in"] == 86400
     me = await body(await client.get("/api/auth/me", headers={"Authorization": f"Bearer {answer['access_token']}"}))
     assert me == {**answer["user"], "unread_count": 0}
+
+
+async def test_tells_the_whole_life_of_a_token_late_in_a_second_too(client: TestClient, user: Person) -> None:
+    """The times in a token are whole seconds."""
+
+    async def it_is_late() -> bool:
+        return time.time() % 1 > 0.6
+
+    await until(it_is_late)
+    answer = await body(await client.post(PATH, json={"username": user.username, "password": user.password}))
+    assert answer["expires_in"] == 86400
 
 
 async def test_sets_last_login(client: TestClient, user: Person) -> None:
@@ -132,6 +151,129 @@ async def test_a_wrong_password_costs_exactly_one_hash(client: TestClient, user:
     await wrong(client, username=user.username, password="something else")
     assert [hashed[:7] for hashed in hashes.checked] == [b"$2b$04$"]
     assert hashes.made == []
+
+
+def costs(hashes: list[bytes]) -> list[int]:
+    return [int(hashed.split(b"$")[2]) for hashed in hashes]
+
+
+@pytest.fixture
+async def alone(make_database: MakeDatabase, make_client: MakeClient) -> MakeServer:
+    """Start servers of a database of their own, with the cost of hashes that a test likes."""
+    url = make_database()
+    migrate(Config(database_url=url))
+
+    async def make(cost: int) -> TestClient:
+        return await make_client(database_url=url, bcrypt_cost=cost)
+
+    return make
+
+
+async def test_an_unknown_user_costs_a_hash_of_todays_cost_where_there_is_no_account(alone: MakeServer, hashes: Hashes) -> None:
+    await wrong(await alone(6), login="nobody-of-that-name", password=PASSWORD)
+    assert (costs(hashes.checked), hashes.made) == ([6], [])
+
+
+@pytest.mark.parametrize("cost", [4, 6, 9])
+async def test_a_failure_costs_the_same_whatever_costs_are_stored(alone: MakeServer, hashes: Hashes, cost: int) -> None:
+    people = [await make_person(await alone(stored)) for stored in (5, 8, 4)]
+    client = await alone(cost)
+    for name in ("nobody-of-that-name", "nobody@example.com", *(person.username for person in people)):
+        hashes.checked.clear()
+        hashes.made.clear()
+        await wrong(client, login=name, password="something else")
+        assert sum(2**spent for spent in costs(hashes.checked)) == 2**8, (name, costs(hashes.checked))
+        assert hashes.made == []
+
+
+async def test_a_failure_takes_a_thread_once(alone: MakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it would wait in the queue more often than that of an unknown user."""
+    person, _ = await make_person(await alone(4)), await make_person(await alone(7))
+    submitted: list[object] = []
+    submit = ThreadPoolExecutor.submit
+
+    def note(pool: ThreadPoolExecutor, work: Any, /, *arguments: Any, **more: Any) -> Any:
+        if pool._thread_name_prefix == "bcrypt":
+            submitted.append(work)
+        return submit(pool, work, *arguments, **more)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", note)
+    client = await alone(5)
+    for name, password, status in (
+        ("nobody-of-that-name", PASSWORD, 401),
+        (person.username, "something else", 401),
+        (person.username, PASSWORD, 200),
+    ):
+        submitted.clear()
+        assert (await client.post(PATH, json={"login": name, "password": password})).status == status
+        assert len(submitted) == 1, name
+
+
+@pytest.mark.parametrize(("old", "new"), [(4, 6), (6, 4)])
+async def test_a_login_renews_a_hash_of_another_cost(alone: MakeServer, hashes: Hashes, old: int, new: int) -> None:
+    before, client = await alone(old), await alone(new)
+    person = await make_person(before)
+    asked = {"login": person.username, "password": person.password}
+    for checked, made in ((old, [new]), (new, [])):
+        hashes.checked.clear()
+        hashes.made.clear()
+        await body(await client.post(PATH, json=asked))
+        assert (costs(hashes.checked), costs(hashes.made)) == ([checked], made)
+    hashes.checked.clear()
+    await wrong(client, login="nobody-of-that-name", password=PASSWORD)
+    await wrong(client, login=person.username, password="something else")
+    assert costs(hashes.checked) == [new, new]
+    await body(await person.get("/api/auth/me"))
+    await body(await before.post(PATH, json=asked))
+
+
+async def test_a_failure_renews_no_hash(alone: MakeServer, hashes: Hashes) -> None:
+    person, client = await make_person(await alone(4)), await alone(6)
+    hashes.made.clear()
+    await wrong(client, login=person.username, password="something else")
+    assert hashes.made == []
+
+
+async def test_logins_at_once_that_renew_a_hash_all_succeed(alone: MakeServer) -> None:
+    person, client = await make_person(await alone(4)), await alone(5)
+    asked = {"login": person.username, "password": person.password}
+    answers = await asyncio.gather(*(client.post(PATH, json=asked) for _ in range(6)))
+    for answer in answers:
+        await body(answer)
+
+
+async def test_a_password_change_succeeds_beside_a_login_that_renews_its_hash(
+    alone: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person, client = await make_person(await alone(4)), await alone(5)
+    checked, go_on = threading.Event(), threading.Event()
+
+    def wait_and_hash(password: bytes, salt: bytes) -> bytes:
+        checked.set()
+        go_on.wait(30)
+        return HASHPW(password, salt)
+
+    monkeypatch.setattr(bcrypt, "hashpw", wait_and_hash)
+    change = {"current_password": person.password, "new_password": "another " + PASSWORD}
+    changing = asyncio.create_task(person.post("/api/auth/password", json=change))
+    try:
+        await asyncio.to_thread(checked.wait, 30)
+        monkeypatch.setattr(bcrypt, "hashpw", HASHPW)
+        await body(await client.post(PATH, json={"login": person.username, "password": person.password}))
+    finally:
+        go_on.set()
+    assert (await changing).status == 204
+
+
+async def test_the_highest_cost_is_one_look_up(sql: asyncpg.Connection) -> None:
+    async with sql.transaction():
+        # A table of a few rows is read as fast as an index of it.
+        await sql.execute("SET LOCAL enable_seqscan = off")
+        await sql.execute("SET LOCAL enable_bitmapscan = off")
+        plan = await sql.fetch(f"EXPLAIN {statements()['users.credentials']}", "ann", None)
+    lines = "\n".join(row[0] for row in plan)
+    assert "Limit" in lines, lines
+    assert "users_cost_key" in lines, lines
 
 
 async def test_hashes_are_never_computed_on_the_event_loop(client: TestClient, hashes: Hashes) -> None:
@@ -242,7 +384,7 @@ async def test_a_login_that_meets_a_password_change_fails(
     under_way = asyncio.create_task(client.post(PATH, json={"login": user.username, "password": user.password}))
     try:
         await asyncio.to_thread(checked.wait, 30)
-        await sql.execute("UPDATE users SET hashed_password = 'another' WHERE id = $1", user.id)
+        await sql.execute("SELECT password_change($1, 0, 'another', NULL)", user.id)
     finally:
         go_on.set()
     await problem(await under_way, 401, "wrong-credentials")

@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -22,21 +24,22 @@ NEW = "an entirely new one"
 Offer = Callable[..., Awaitable[str]]
 
 
+async def offer_reset(sql: asyncpg.Connection, user: Person, life: timedelta = timedelta(minutes=30)) -> str:
+    """Make a reset token, kept as `fw user reset` keeps it."""
+    token = secrets.token_urlsafe(32)
+    await sql.execute(
+        "INSERT INTO password_resets (user_id, token_hash, expires_at) VALUES ($1, $2, now() + $3::interval)",
+        user.id,
+        hashlib.sha256(token.encode()).digest(),
+        life,
+    )
+    return token
+
+
 @pytest.fixture
-async def offer(sql: asyncpg.Connection) -> Offer:
-    """Make reset tokens, kept as `fw user reset` keeps them."""
-
-    async def make(user: Person, life: timedelta = timedelta(minutes=30)) -> str:
-        token = secrets.token_urlsafe(32)
-        await sql.execute(
-            "INSERT INTO password_resets (user_id, token_hash, expires_at) VALUES ($1, $2, now() + $3::interval)",
-            user.id,
-            hashlib.sha256(token.encode()).digest(),
-            life,
-        )
-        return token
-
-    return make
+def offer(sql: asyncpg.Connection) -> Offer:
+    """Make reset tokens."""
+    return partial(offer_reset, sql)
 
 
 async def log_in(user: Person, password: str) -> int:
@@ -99,6 +102,29 @@ async def test_a_change_needs_both_passwords(user: Person) -> None:
     for given, missing in (("current_password", "new_password"), ("new_password", "current_password")):
         found = await problem(await user.post(CHANGE, json={given: PASSWORD}), 422, "invalid")
         assert list(found["errors"]) == [missing]
+
+
+async def test_a_change_ends_every_reset_token(client: TestClient, user: Person, offer: Offer) -> None:
+    tokens = [await offer(user), await offer(user)]
+    await nothing(await change(user, user.password, NEW))
+    for token in tokens:
+        found = await problem(await client.post(RESET, json={"token": token, "new_password": "another one"}), 422, "invalid")
+        assert list(found["errors"]) == ["token"]
+    assert await log_in(user, NEW) == 200
+
+
+async def test_another_email_ends_every_reset_token_and_another_spelling_none(
+    client: TestClient, user: Person, offer: Offer
+) -> None:
+    kept = await offer(user)
+    for asked in ({"email": user.email.title()}, {"username": f"x{user.username}"}):
+        await body(await user.put("/api/users/profile", json=asked))
+    await nothing(await client.post(RESET, json={"token": kept, "new_password": NEW}))
+    headers = await session(client, replace(user, username=user.email, password=NEW))
+    token = await offer(user)
+    asked = {"email": f"x{user.email}", "current_password": NEW}
+    await body(await client.put("/api/users/profile", json=asked, headers=headers))
+    await problem(await client.post(RESET, json={"token": token, "new_password": "another one"}), 422, "invalid")
 
 
 async def test_a_change_needs_a_token(client: TestClient) -> None:

@@ -1,15 +1,19 @@
 """PUT and DELETE /api/users/profile."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import pytest
 from aiohttp.test_utils import TestClient
 
+from fw.config import Config
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, nothing, problem
 from tests.test_register import BAD_EMAILS, BAD_IMAGES, BAD_USERNAMES
+from tests.waiting import someone_waits_for
 
 PATH = "/api/users/profile"
 IMAGE = "https://example.com/a.png"
@@ -138,11 +142,33 @@ async def test_of_many_at_once_exactly_one_gets_the_username(make_user: MakeUser
 
 async def test_two_who_swap_names_at_once_end_with_two_names(make_user: MakeUser) -> None:
     one, two = await make_user(), await make_user()
-    await asyncio.gather(
+    answers = await asyncio.gather(
         one.put(PATH, json={"username": two.username}),
         two.put(PATH, json={"username": one.username}),
     )
+    assert [answer.status for answer in answers] == [409, 409]
     assert {(await me(one))["username"], (await me(two))["username"]} == {one.username, two.username}
+
+
+async def test_two_who_wait_for_each_others_names_are_told_that_they_are_taken(
+    make_client: MakeClient, make_user: MakeUser, config: Config, sql: asyncpg.Connection
+) -> None:
+    """The server ends such a circle after a while, by undoing the statement of whoever sees it first: here, ours."""
+    one, two = await make_user(), await make_user()
+    mark = "&" if "?" in config.database_url else "?"
+    # Long enough for the other side to come to wait too.
+    client = await make_client(database_url=f"{config.database_url}{mark}deadlock_timeout=3s")
+    await sql.execute("SET deadlock_timeout = '1h'")
+    transaction = sql.transaction()
+    await transaction.start()
+    await sql.execute("UPDATE users SET username = $2 WHERE id = $1", one.id, f"x{one.username}")
+    renaming = asyncio.create_task(replace(two, client=client).put(PATH, json={"username": one.username}))
+    await someone_waits_for(sql)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await sql.execute("UPDATE users SET username = $2 WHERE id = $1", one.id, two.username)
+    await transaction.rollback()
+    await problem(await renaming, 409, "username-taken")
+    assert (await me(two))["username"] == two.username
 
 
 async def test_an_empty_body_is_refused(user: Person) -> None:

@@ -16,7 +16,7 @@ LAYERS = (
     "cli",
     "doctor",
     "machine_checks database_checks outside_checks",
-    "workers server embedded migrations archive backup capacity findings tail",
+    "workers server embedded kept_secret migrations archive backup capacity findings tail",
     "app",
     "middleware cors observer openapi",
     "components",

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
+from fw.tokens import LEEWAY_SECONDS
 from tests.conftest import SECRET, MakeClient, MakeUser
 from tests.people import Person, body, make_person, nothing, problem
 
@@ -65,6 +66,8 @@ FORGERIES: dict[str, Forge] = {
     "a changed payload": lambda claims: swap_payload(sign(claims), {**claims, "sub": str(uuid4())}),
     "a scope without a signature": lambda claims: swap_payload(sign(claims), {**claims, "scope": "billing"}),
     "expired": lambda claims: sign(claims, exp=ago(seconds=1)),
+    "issued by a clock too far ahead": lambda claims: sign(claims, iat=ago(seconds=-LEEWAY_SECONDS - 30)),
+    "expired, within the leeway of its beginning": lambda claims: sign(claims, iat=ago(seconds=-30), exp=ago()),
     "issued in the future": lambda claims: sign(claims, iat=ago(hours=-1)),
     "not valid yet": lambda claims: sign(claims, nbf=ago(hours=-1)),
     "another audience": lambda claims: sign(claims, aud="somebody-else"),
@@ -169,6 +172,12 @@ async def test_forgeries_and_garbage_ask_no_database(make_client: MakeClient, us
     for token_bytes in BYTES:
         assert (await exchange(client, b"Bearer " + token_bytes)).startswith(b"HTTP/1.1 401 ")
     await problem(await show(client, f"Bearer {user.token}"), 503, "unavailable")
+
+
+async def test_a_token_of_a_host_whose_clock_is_ahead_is_good(user: Person) -> None:
+    for seconds in (2, LEEWAY_SECONDS / 2):
+        token = sign(claims_of(user.token), iat=ago(seconds=-seconds))
+        await body(await show(user.client, f"Bearer {token}"))
 
 
 async def test_bytes_that_are_no_ascii_are_refused(client: TestClient) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import asyncpg
+
 T = TypeVar("T")
 
 
@@ -17,3 +19,14 @@ async def until(condition: Callable[[], Awaitable[T]], what: str = "", *, second
     except TimeoutError:
         raise AssertionError(f"waited {seconds} s for {what or condition.__qualname__}; saw {seen!r}") from None
     return seen
+
+
+async def someone_waits_for(sql: asyncpg.Connection) -> None:
+    """Wait until another connection waits for a lock that this one holds."""
+
+    async def waits() -> bool:
+        return await sql.fetchval(
+            "SELECT count(*) > 0 FROM pg_locks AS l WHERE NOT l.granted AND pg_backend_pid() = ANY (pg_blocking_pids(l.pid))"
+        )
+
+    await until(waits, "a statement to wait")

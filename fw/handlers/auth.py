@@ -7,7 +7,7 @@ from aiohttp import web
 from marshmallow import ValidationError
 
 from fw import keys
-from fw.credentials import caller_bucket, check_password, own, session_of, with_token, wrong_password
+from fw.credentials import caller_bucket, check_password, outdated, own, session_of, with_token
 from fw.errors import EmailTaken, Invalid, TooManyRequests, UsernameTaken, WrongCredentials
 from fw.ids import new_id
 from fw.inbox.bus import SESSIONS
@@ -46,32 +46,26 @@ async def register(request: web.Request) -> web.Response:
 )
 async def login(request: web.Request) -> web.Response:
     """Open a session for whoever knows the password."""
-    name, password = await read_credentials(request)
-    address = caller_bucket(request)
+    values = await read_object(request)
+    name, address = schemas.login_name(values), caller_bucket(request)
     limits, database = request.app[keys.LIMITS], request.app[keys.DATABASE]
     await limits.count(login=address)
-    known = await database.row("users.credentials", *((None, schemas.email_key(name)) if "@" in name else (name, None)))
-    await limits.count(login_account=f"{known['id'] if known else name.casefold()} {address}")
-    if not await request.app[keys.PASSWORDS].matches(password, known["hashed_password"] if known else None) or not known:
-        log.warning("login failed", extra={"user_id": known["id"] if known else "unknown"})
+    # By what was typed, and before it is looked up: whether there is such an account makes no difference.
+    await limits.count(login_account=f"{name!r} {address}")
+    known = await database.row("users.credentials", *name)
+    assert known
+    verdict = await request.app[keys.PASSWORDS].verify(values["password"], known["hashed_password"], known["highest_cost"])
+    if not verdict.matches:
+        log.warning("login failed", extra={"user_id": known["id"] or "unknown"})
         raise WrongCredentials
     ticket = request.app[keys.TOKENS].issue(known["id"])
-    user = await database.change("users.log_in", known["id"], known["hashed_password"], *session_of(request, ticket))
+    user = await database.change(
+        "users.log_in", known["id"], known["password_version"], *session_of(request, ticket), verdict.renewed
+    )
     if user is None:
         raise WrongCredentials
     log.info("logged in", extra={"user_id": known["id"], "session_id": ticket.session_id})
     return reply(with_token(user, ticket))
-
-
-async def read_credentials(request: web.Request) -> tuple[str, str]:
-    """Read a name and a password, from JSON or from the OAuth 2 password form."""
-    values = await read_object(request)
-    kind = next(kind for kind in ("username", "email", "login") if kind in values)
-    name = values[kind]
-    if (kind == "username" and "@" in name) or (kind == "email" and "@" not in name):
-        # What cannot be a name of that kind is nobody's.
-        name = "\x01"
-    return name, values["password"]
 
 
 @operation(Answer(204))
@@ -99,10 +93,10 @@ async def change_password(request: web.Request) -> web.Response:
     refuse_names(values["new_password"], current["username"], current["email"])
     hashed = await request.app[keys.PASSWORDS].hash(values["new_password"])
     changed = await request.app[keys.DATABASE].change(
-        "users.change_password", caller.user_id, current["hashed_password"], hashed, caller.session_id
+        "users.change_password", caller.user_id, current["password_version"], hashed, caller.session_id
     )
     if changed is None:
-        raise wrong_password()
+        raise await outdated(request)
     await request.app[keys.BUS].publish(SESSIONS, [caller.user_id])
     log.info("password changed", extra={"user_id": caller.user_id})
     return web.Response(status=204)

@@ -5,7 +5,7 @@ import logging
 from aiohttp import web
 
 from fw import keys
-from fw.credentials import check_password, own
+from fw.credentials import check_password, outdated, own
 from fw.errors import EmailTaken, Forbidden, Invalid, NotFound, TooManyRequests, UsernameTaken
 from fw.inbox.bus import SESSIONS
 from fw.operations import Answer, operation
@@ -32,13 +32,11 @@ async def update_profile(request: web.Request) -> web.Response:
     """Change what is given; another e-mail address only for whoever knows the password."""
     values = await read_object(request)
     user_id, database = request[keys.CALLER].user_id, request.app[keys.DATABASE]
-    email = values.get("email")
-    if email is not None:
-        current = own(await database.row("users.hashed_password", user_id))
-        if current["email_key"] != email.key:
-            if "current_password" not in values:
-                raise Invalid(errors={"current_password": ["Is needed to change the e-mail address."]})
-            await check_password(request, values["current_password"])
+    email, version = values.get("email"), None
+    if email is not None and email.key != own(await database.row("users.hashed_password", user_id))["email_key"]:
+        if "current_password" not in values:
+            raise password_needed()
+        version = (await check_password(request, values["current_password"]))["password_version"]
     user = await database.change(
         "users.update_profile",
         user_id,
@@ -46,8 +44,17 @@ async def update_profile(request: web.Request) -> web.Response:
         values.get("username"),
         "profile_image" in values,
         values.get("profile_image"),
+        version,
     )
-    return reply(own(user))
+    if user is None:
+        # The password has changed since it was checked; or the address has, and no longer is what was sent.
+        refusal = await outdated(request)
+        raise refusal if version is not None else password_needed()
+    return reply(user)
+
+
+def password_needed() -> Invalid:
+    return Invalid(errors={"current_password": ["Is needed to change the e-mail address."]})
 
 
 @operation(Answer(200, answers.User()), body=schemas.PREMIUM, refuses=(Forbidden, NotFound))
@@ -77,9 +84,10 @@ async def set_premium(request: web.Request) -> web.Response:
 async def delete(request: web.Request) -> web.Response:
     """Delete the account with all that is its own, for whoever knows the password."""
     values = await read_object(request)
-    await check_password(request, values["current_password"])
+    current = await check_password(request, values["current_password"])
     user_id = request[keys.CALLER].user_id
-    await request.app[keys.DATABASE].change("users.delete", user_id)
+    if await request.app[keys.DATABASE].change("users.delete", user_id, current["password_version"]) is None:
+        raise await outdated(request)
     await request.app[keys.BUS].publish(SESSIONS, [user_id])
     log.info("account deleted", extra={"user_id": user_id})
     return web.Response(status=204)

@@ -98,6 +98,22 @@ class ImageUrl(Matching):
         return storable(super().read(value))
 
 
+class LoginName(NamedTuple):
+    """A name that was typed, as accounts are looked up by it, and as attempts are counted: either field is None."""
+
+    username: str | None
+    email_key: str | None
+
+
+def login_name(typed: Mapping[str, Any]) -> LoginName:
+    """Make of the name in a login what is compared, in all its spellings; a `login` with an "@" is an e-mail address."""
+    login = typed.get("login", "")
+    if "email" in typed or "@" in login:
+        return LoginName(None, email_key(typed.get("email", login)))
+    # As the database does it: usernames are ASCII, and other letters are nobody's.
+    return LoginName(typed.get("username", login).encode().lower().decode(), None)
+
+
 def email_key(typed: str) -> str:
     """Make of an e-mail address what is compared: without regard to case, in any script and spelling of its domain."""
     try:
@@ -163,7 +179,12 @@ class PasswordChange(Body):
 
 
 class PasswordReset(Body):
-    token = Text(1, 200, required=True, **says("From `fw user reset`; good for 30 minutes, and once."))
+    token = Text(
+        1,
+        200,
+        required=True,
+        **says("From `fw user reset`; good for 30 minutes and once, until the password or the e-mail address changes."),
+    )
     new_password = NewPassword()
 
 

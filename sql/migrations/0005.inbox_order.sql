@@ -1,4 +1,4 @@
--- depends: 0003.widgets
+-- depends: 0004.passwords
 -- The order of a list is given under the inbox's lock, whatever the clocks of the hosts say; and no change waits long for that lock.
 
 -- No item has an id above it. A nil id is below all others.

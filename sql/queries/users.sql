@@ -20,27 +20,36 @@ WITH account AS (
 SELECT account.* FROM account;
 
 -- name: credentials
--- Finds what a login has to match: by username ($1) or by folded e-mail address ($2).
-SELECT u.id, u.hashed_password
-FROM users AS u
-WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C")
-UNION ALL
-SELECT u.id, u.hashed_password
-FROM users AS u
-WHERE u.email_key = $2::text;
+-- Finds what a login has to match, by folded username ($1) or e-mail address ($2), and the highest cost of all hashes.
+-- Always one row: its id is null where nobody has that name, and the cost where there is no account at all.
+SELECT u.id, u.hashed_password, u.password_version, c.highest_cost
+FROM (
+    SELECT max(substring(a.hashed_password COLLATE "C" FROM '^\$2.\$([0-9]{2})\$'))::integer AS highest_cost
+    FROM users AS a
+) AS c
+LEFT JOIN (
+    SELECT n.id, n.hashed_password, n.password_version
+    FROM users AS n
+    WHERE lower(n.username COLLATE "C") = $1::text
+    UNION ALL
+    SELECT e.id, e.hashed_password, e.password_version
+    FROM users AS e
+    WHERE e.email_key = $2::text
+) AS u ON true;
 
 -- name: hashed_password
 -- Reads what the current password of an account has to match.
-SELECT u.hashed_password, u.username, u.email, u.email_key
+SELECT u.hashed_password, u.password_version, u.username, u.email, u.email_key
 FROM users AS u
 WHERE u.id = $1;
 
 -- name: log_in
--- Opens a session and notes the time; no row where the account or its password changed under the login.
+-- Opens a session ($3 to $5), notes the time, and keeps the password's new hash ($6) if there is one; no row where the
+-- password that was checked ($2) no longer holds.
 WITH account AS (
     UPDATE users AS u
-    SET last_login = date_trunc('milliseconds', now())
-    WHERE u.id = $1 AND u.hashed_password = $2
+    SET last_login = date_trunc('milliseconds', now()), hashed_password = coalesce($6, u.hashed_password)
+    WHERE u.id = $1 AND u.password_version = $2
     RETURNING {own}
 ), session AS (
     INSERT INTO sessions (user_id, id, expires_at, user_agent)
@@ -68,15 +77,23 @@ FROM users AS u
 WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C");
 
 -- name: update_profile
--- Changes what is given ($2 to $4 not null, $5 says whether the picture $6 is); an e-mail address loses its verification.
-UPDATE users AS u
-SET email = coalesce($2, u.email),
-    email_key = coalesce($3, u.email_key),
-    email_verified_at = CASE WHEN coalesce($3, u.email_key) = u.email_key THEN u.email_verified_at END,
-    username = coalesce($4, u.username),
-    profile_image = CASE WHEN $5::boolean THEN $6 ELSE u.profile_image END
-WHERE u.id = $1
-RETURNING {own};
+-- Changes what is given ($2 to $4 not null, $5 says whether the picture $6 is). Another e-mail address is not verified, and
+-- takes that the password that was checked ($7) still holds: else no row. Reset tokens that were sent to the old one end.
+WITH account AS (
+    UPDATE users AS u
+    SET email = coalesce($2, u.email),
+        email_key = coalesce($3, u.email_key),
+        email_verified_at = CASE WHEN coalesce($3, u.email_key) = u.email_key THEN u.email_verified_at END,
+        username = coalesce($4, u.username),
+        profile_image = CASE WHEN $5::boolean THEN $6 ELSE u.profile_image END
+    WHERE u.id = $1 AND (coalesce($3, u.email_key) = u.email_key OR u.password_version = $7::integer)
+    RETURNING {own}
+), ended AS (
+    DELETE FROM password_resets AS r
+    USING account AS a
+    WHERE r.user_id = a.id AND EXISTS (SELECT FROM users AS o WHERE o.id = a.id AND o.email_key <> $3)
+)
+SELECT account.* FROM account;
 
 -- name: set_premium
 -- Puts an account, by its id or else its name, on or off premium.
@@ -86,19 +103,10 @@ WHERE u.id = coalesce($1::uuid, (SELECT n.id FROM users AS n WHERE lower(n.usern
 RETURNING {own};
 
 -- name: change_password
--- Sets a password if the one that was checked ($2) still holds, and ends all sessions but one.
-WITH account AS (
-    UPDATE users AS u
-    SET hashed_password = $3
-    WHERE u.id = $1 AND u.hashed_password = $2
-    RETURNING u.id
-), ended AS (
-    UPDATE sessions AS s
-    SET revoked_at = now()
-    FROM account AS a
-    WHERE s.user_id = a.id AND s.id <> $4::uuid AND s.revoked_at IS NULL
-)
-SELECT a.id, pg_notify('fw_session', a.id::text) AS hint FROM account AS a;
+-- Sets a password ($3) if the one that was checked ($2) still holds, and ends all sessions but one ($4).
+SELECT c.is_done
+FROM password_change($1, $2, $3, $4) AS c (is_done)
+WHERE c.is_done;
 
 -- name: offer_reset
 -- Keeps the hash of a password reset token for the account of a name.
@@ -117,26 +125,16 @@ WHERE r.token_hash = $1 AND r.expires_at > now();
 
 -- name: use_reset
 -- Uses a reset token once: sets the password, ends all sessions and every other reset of the account.
-WITH used AS (
-    DELETE FROM password_resets
-    WHERE token_hash = $1 AND expires_at > now()
-    RETURNING user_id
-), rest AS (
-    DELETE FROM password_resets AS r
-    USING used AS d
-    WHERE r.user_id = d.user_id AND r.token_hash <> $1
-), ended AS (
-    UPDATE sessions AS s
-    SET revoked_at = now()
-    FROM used AS d
-    WHERE s.user_id = d.user_id AND s.revoked_at IS NULL
-)
-UPDATE users AS u
-SET hashed_password = $2
-FROM used AS d
-WHERE u.id = d.user_id
-RETURNING u.id, pg_notify('fw_session', u.id::text) AS hint;
+SELECT r.user_id
+FROM password_reset($1, $2) AS r (user_id)
+WHERE r.user_id IS NOT NULL;
 
 -- name: delete
--- Deletes an account with all that is its own.
-SELECT account_delete($1) AS deleted;
+-- Deletes an account with all that is its own, if the password that was checked ($2) still holds.
+WITH account AS MATERIALIZED (
+    SELECT u.id
+    FROM users AS u
+    WHERE u.id = $1 AND u.password_version = $2
+    FOR UPDATE
+)
+SELECT account_delete(a.id) AS deleted FROM account AS a;
