@@ -28,7 +28,8 @@ async def offer_reset(sql: asyncpg.Connection, user: Person, life: timedelta = t
     """Make a reset token, kept as `fw user reset` keeps it."""
     token = secrets.token_urlsafe(32)
     await sql.execute(
-        "INSERT INTO password_resets (user_id, token_hash, expires_at) VALUES ($1, $2, now() + $3::interval)",
+        "INSERT INTO password_resets (user_id, token_hash, expires_at, email_key)"
+        " SELECT u.id, $2, now() + $3::interval, u.email_key FROM users AS u WHERE u.id = $1",
         user.id,
         hashlib.sha256(token.encode()).digest(),
         life,

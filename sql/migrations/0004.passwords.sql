@@ -4,6 +4,9 @@
 -- Tells one password of an account from the next: the hash of the same password may be renewed.
 ALTER TABLE users ADD COLUMN password_version integer NOT NULL DEFAULT 0;
 
+-- A reset token is for the address that it was sent to, and good no longer than the account has it.
+ALTER TABLE password_resets ADD COLUMN email_key text NOT NULL DEFAULT '';
+
 -- The two digits of a hash's cost ($2b$12$...): the highest of all is one look-up, at every login.
 CREATE INDEX users_cost_key ON users (substring(hashed_password COLLATE "C" FROM '^\$2.\$([0-9]{2})\$'));
 
@@ -41,14 +44,18 @@ AS $$
 DECLARE
     v_user_id uuid;
     v_password_version integer;
+    v_email_key text;
 BEGIN
     -- The lock on the account comes first, as it does where the password is changed: nobody waits in a circle.
-    SELECT u.id, u.password_version INTO v_user_id, v_password_version
+    SELECT u.id, u.password_version, u.email_key INTO v_user_id, v_password_version, v_email_key
     FROM users AS u
     WHERE u.id = (SELECT r.user_id FROM password_resets AS r WHERE r.token_hash = p_token_hash)
     FOR NO KEY UPDATE;
     -- From here on it shows whether somebody else has used the token, or ended it.
-    IF NOT EXISTS (SELECT FROM password_resets AS r WHERE r.token_hash = p_token_hash AND r.expires_at > now()) THEN
+    IF NOT EXISTS (
+        SELECT FROM password_resets AS r
+        WHERE r.token_hash = p_token_hash AND r.email_key = v_email_key AND r.expires_at > now()
+    ) THEN
         RETURN NULL;
     END IF;
     PERFORM password_change(v_user_id, v_password_version, p_hashed_password, NULL);

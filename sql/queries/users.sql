@@ -78,22 +78,15 @@ WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C");
 
 -- name: update_profile
 -- Changes what is given ($2 to $4 not null, $5 says whether the picture $6 is). Another e-mail address is not verified, and
--- takes that the password that was checked ($7) still holds: else no row. Reset tokens that were sent to the old one end.
-WITH account AS (
-    UPDATE users AS u
-    SET email = coalesce($2, u.email),
-        email_key = coalesce($3, u.email_key),
-        email_verified_at = CASE WHEN coalesce($3, u.email_key) = u.email_key THEN u.email_verified_at END,
-        username = coalesce($4, u.username),
-        profile_image = CASE WHEN $5::boolean THEN $6 ELSE u.profile_image END
-    WHERE u.id = $1 AND (coalesce($3, u.email_key) = u.email_key OR u.password_version = $7::integer)
-    RETURNING {own}
-), ended AS (
-    DELETE FROM password_resets AS r
-    USING account AS a
-    WHERE r.user_id = a.id AND EXISTS (SELECT FROM users AS o WHERE o.id = a.id AND o.email_key <> $3)
-)
-SELECT account.* FROM account;
+-- takes that the password that was checked ($7) still holds: else no row.
+UPDATE users AS u
+SET email = coalesce($2, u.email),
+    email_key = coalesce($3, u.email_key),
+    email_verified_at = CASE WHEN coalesce($3, u.email_key) = u.email_key THEN u.email_verified_at END,
+    username = coalesce($4, u.username),
+    profile_image = CASE WHEN $5::boolean THEN $6 ELSE u.profile_image END
+WHERE u.id = $1 AND (coalesce($3, u.email_key) = u.email_key OR u.password_version = $7::integer)
+RETURNING {own};
 
 -- name: set_premium
 -- Puts an account, by its id or else its name, on or off premium.
@@ -110,8 +103,8 @@ WHERE c.is_done;
 
 -- name: offer_reset
 -- Keeps the hash of a password reset token for the account of a name.
-INSERT INTO password_resets (user_id, token_hash, expires_at)
-SELECT u.id, $2, $3
+INSERT INTO password_resets (user_id, token_hash, expires_at, email_key)
+SELECT u.id, $2, $3, u.email_key
 FROM users AS u
 WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C")
 RETURNING user_id;
@@ -120,7 +113,7 @@ RETURNING user_id;
 -- Finds whose password a reset token may change.
 SELECT u.id, u.username, u.email_key
 FROM password_resets AS r
-JOIN users AS u ON u.id = r.user_id
+JOIN users AS u ON u.id = r.user_id AND u.email_key = r.email_key
 WHERE r.token_hash = $1 AND r.expires_at > now();
 
 -- name: use_reset
