@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from math import isinf
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -22,7 +23,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def _finite(text: str) -> float:
     number = float(text)
-    if number in (float("inf"), float("-inf")):
+    if isinf(number):
         raise ValueError(text)
     return number
 

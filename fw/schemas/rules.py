@@ -34,8 +34,10 @@ def storable(text: str) -> str:
     """Refuse what PostgreSQL cannot store: NUL and lone surrogates."""
     if "\0" in text:
         raise ValidationError("Must not contain the NUL character.")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValidationError("Must not contain lone surrogates.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValidationError("Must not contain lone surrogates.") from None
     return text
 
 
