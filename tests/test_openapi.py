@@ -150,6 +150,7 @@ def test_examples_are_valid() -> None:
         ("UserProfile", {"profile_image": "https://\xfc.example:65535/?a"}, {"profile_image": "https://a\x85b.example"}),
         ("UserProfile", {"profile_image": "https://[::1]/"}, {"profile_image": "https://a.example:65536"}),
         ("FeedbackSubmit", {"message": "x", "metadata": None}, {"message": "x", "rating": 1}),
+        ("FeedbackSubmit", {"message": "x", "metadata": {"rating": 9.5}}, {"message": "x", "metadata": {"rating": 10.5}}),
         ("WidgetChange", {"is_active": True}, {}),
         ("WidgetCreate", {"name": "x", "type": "nps"}, {"name": "x", "type": "star"}),
         ("WidgetSettings", {"color": "#12aBcd", "locale": "zh-Hant-TW"}, {"color": "#12aBcdef"}),
