@@ -146,11 +146,9 @@ async def submit(request: web.Request) -> web.Response:
         raise OriginNotAllowed
     values["message"] = values["message"] or ""
     try:
-        schemas.refuse_unfit(values, widget["type"])
+        values["metadata"] = schemas.fit(values, widget["type"])
     except ValidationError as error:
         raise invalid(error) from None
-    if values["rating"] is not None:
-        values["metadata"] = {**(values["metadata"] or {}), "rating": values["rating"]}
     return await store(request, values, sender, user_id=widget["user_id"], widget_id=widget["id"])
 
 

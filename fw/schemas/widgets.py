@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from marshmallow import Schema, ValidationError, fields, validate
 
 from fw.schemas.common import Body, Query, at_least_one
-from fw.schemas.feedback import MESSAGE, Metadata
+from fw.schemas.feedback import MESSAGE, RATING, TOO_LONG, Metadata, is_too_long
 from fw.schemas.rules import PORT, After, Day, Flag, Matching, Rule, Text, Whole, says
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
@@ -77,7 +77,13 @@ class Submit(Body):
 
     message = Text(0, MESSAGE, trim=True, example="Well done!", allow_none=True, load_default="")
     rating = Whole(
-        0, 10, allow_none=True, load_default=None, **says("1 to 5 for `rating`, 0 to 10 for `nps`, where it is required.")
+        *RATING,
+        allow_none=True,
+        load_default=None,
+        **says(
+            "1 to 5 for `rating`, 0 to 10 for `nps`, where it is required. It is kept as `metadata.rating`; if that is given "
+            "too, it is the same."
+        ),
     )
     metadata = Metadata(allow_none=True, load_default=None)
 
@@ -112,19 +118,30 @@ class Stats(Query):
     tz = Zone(load_default=ZoneInfo("UTC"), **says("Whose days: the IANA name of a time zone."))
 
 
-def refuse_unfit(values: Mapping[str, Any], widget_type: str) -> None:
-    """Refuse a submission that does not fit its widget's type. Raises `ValidationError`."""
-    errors = {}
-    low, high = RATINGS.get(widget_type, (0, 10))
-    rating = values["rating"]
+def fit(values: Mapping[str, Any], widget_type: str) -> dict[str, Any] | None:
+    """Return the metadata of a submission with its rating in it.
+
+    Raises `ValidationError` if the submission does not fit its widget's type, or says two ratings.
+    """
+    errors: dict[str, Any] = {}
+    low, high = RATINGS.get(widget_type, RATING)
+    rating: int | None = values["rating"]
+    metadata: dict[str, Any] | None = values["metadata"]
     if rating is None and widget_type in RATINGS:
         errors["rating"] = ["Missing data for required field."]
     elif rating is not None and not low <= rating <= high:
         errors["rating"] = [f"Must be from {low} to {high}."]
     if not values["message"] and widget_type not in RATINGS:
         errors["message"] = ["Must not be empty."]
+    if rating is not None:
+        if metadata and metadata.get("rating", rating) != rating:
+            errors["metadata"] = {"rating": ["Must be the same as 'rating'."]}
+        metadata = {**(metadata or {}), "rating": rating}
+        if is_too_long(metadata):
+            errors.setdefault("metadata", [TOO_LONG])
     if errors:
         raise ValidationError(errors)
+    return metadata
 
 
 CREATE: Final[Schema] = Create()
