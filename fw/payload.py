@@ -16,6 +16,8 @@ from fw.operations import FORM, JSON, operation_of
 
 BODY_SECONDS: Final = 20.0
 """How long a body of at most 64 KiB may take."""
+NAME: Final = 64
+"""How much of the name of an unknown field is told."""
 FORM_FIELDS: Final = 100
 
 
@@ -149,12 +151,16 @@ def problem_object(
 
 
 def _printable(value: Any) -> Any:
-    """Replace what UTF-8 cannot carry: the names of unknown fields are the sender's own."""
+    """Replace what UTF-8 cannot carry, and shorten names: those of unknown fields are the sender's own."""
     if isinstance(value, Mapping):
-        return {_printable(str(key)): _printable(item) for key, item in value.items()}
+        return {_shortened(_printable(str(key))): _printable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_printable(item) for item in value]
     return str(value).encode("utf-8", "replace").decode()
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
 
 
 def not_modified(request: web.Request, etag: str) -> bool:

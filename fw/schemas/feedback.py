@@ -11,7 +11,7 @@ from marshmallow import ValidationError, fields, validate
 
 from fw import ids
 from fw.schemas.common import Body, Headers, Query, exactly_one
-from fw.schemas.rules import BIGGEST, After, Flag, Id, Moment, QueryFlag, Rule, Text, Whole, says, storable
+from fw.schemas.rules import BIGGEST, After, Flag, Id, Many, Moment, QueryFlag, Rule, Text, Whole, says, storable
 
 MESSAGE: Final = 5000
 METADATA_BYTES: Final = 4096
@@ -147,7 +147,7 @@ class Mark(Body):
 
 
 class MarkMany(Body):
-    ids = fields.List(Id(), validate=validate.Length(1, 500), **says("These items."))
+    ids = Many(Id(), 1, 500, **says("These items."))
     up_to = Whole(0, BIGGEST, **says("All that arrived up to this cursor."))
     _one_way = exactly_one("ids", "up_to", example={"up_to": 42})
 

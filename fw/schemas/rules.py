@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from itertools import islice
 from typing import Any, ClassVar, Final, TypeVar
 
-from marshmallow import ValidationError, fields, missing
+from marshmallow import ValidationError, fields, missing, validate
 
 from fw import pages
 from fw.ids import is_id
-from fw.schemas.common import Query
+from fw.schemas.common import NAMED, Query
 
 T = TypeVar("T")
 
@@ -150,6 +151,24 @@ class Id(Rule[str]):
 
     def describe(self) -> dict[str, Any]:
         return {"type": "string", "format": "uuid"}
+
+
+class Many(fields.List[T]):
+    """A list of a bounded number of things, which is looked at before they are; of those that are wrong a few are named."""
+
+    def __init__(self, each: fields.Field[T], low: int | None, high: int, **options: Any) -> None:
+        super().__init__(each, validate=validate.Length(low, high), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> list[T | None]:
+        if isinstance(value, list):
+            self._validate(value)
+        try:
+            return super()._deserialize(value, attr, data, **kwargs)
+        except ValidationError as error:
+            if not isinstance(error.messages, dict) or len(error.messages) <= NAMED:
+                raise
+            named = dict(islice(error.messages.items(), NAMED))
+            raise ValidationError({**named, "_schema": [f"Not valid: {len(error.messages) - NAMED:,} more."]}) from None
 
 
 class After(Rule[str]):

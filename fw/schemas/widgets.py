@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from fw.schemas.common import Body, Query, at_least_one
 from fw.schemas.feedback import MESSAGE, RATING, TOO_LONG, Metadata, is_too_long
-from fw.schemas.rules import PORT, After, Day, Flag, Matching, Rule, Text, Whole, says
+from fw.schemas.rules import PORT, After, Day, Flag, Many, Matching, Rule, Text, Whole, says
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
 """The types that ask for a number, and its bounds."""
@@ -43,9 +43,7 @@ class Settings(Body):
     color = Matching(r"#[0-9a-fA-F]{6}", "Must be a color such as #1a2b3c.", example="#1a2b3c")
     position = fields.String(validate=validate.OneOf(("bottom-right", "bottom-left")))
     locale = Matching(LOCALE, "Must be a language tag such as pt.", high=100, example="pt")
-    allowed_origins = fields.List(
-        Origin(), validate=validate.Length(max=20), **says("The sites that may show it; empty or absent: any.")
-    )
+    allowed_origins = Many(Origin(), None, 20, **says("The sites that may show it; empty or absent: any."))
 
 
 class Change(Body):
