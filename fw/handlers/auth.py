@@ -22,8 +22,9 @@ log = logging.getLogger("fw.auth")
 @operation(Answer(201, answers.Session()), body=schemas.REGISTER, refuses=(EmailTaken, UsernameTaken, TooManyRequests))
 async def register(request: web.Request) -> web.Response:
     """Make an account and log it in."""
-    values = await read_object(request)
+    # What is not valid counts too, here and below: to find that out takes its time.
     await request.app[keys.LIMITS].count(registration=caller_bucket(request))
+    values = await read_object(request)
     user_id = new_id()
     ticket = request.app[keys.TOKENS].issue(user_id)
     user = await request.app[keys.DATABASE].change(
@@ -46,10 +47,10 @@ async def register(request: web.Request) -> web.Response:
 )
 async def login(request: web.Request) -> web.Response:
     """Open a session for whoever knows the password."""
-    name, password = await read_credentials(request)
     address = caller_bucket(request)
     limits, database = request.app[keys.LIMITS], request.app[keys.DATABASE]
     await limits.count(login=address)
+    name, password = await read_credentials(request)
     known = await database.row("users.credentials", *((None, schemas.email_key(name)) if "@" in name else (name, None)))
     await limits.count(login_account=f"{known['id'] if known else name.casefold()} {address}")
     if not await request.app[keys.PASSWORDS].matches(password, known["hashed_password"] if known else None) or not known:
@@ -111,8 +112,8 @@ async def change_password(request: web.Request) -> web.Response:
 @operation(Answer(204), body=schemas.PASSWORD_RESET, refuses=(TooManyRequests,))
 async def reset_password(request: web.Request) -> web.Response:
     """Set a new password by a reset token, once, and end all sessions."""
-    values = await read_object(request)
     await request.app[keys.LIMITS].count(login=caller_bucket(request))
+    values = await read_object(request)
     token_hash = hashlib.sha256(values["token"].encode()).digest()
     account = await request.app[keys.DATABASE].row("users.find_reset", token_hash)
     if account is None:
