@@ -12,13 +12,16 @@ import uvloop
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from fw import __version__, keys
+from fw import __version__, keys, search
 from fw.app import create_app
 from fw.config import Config
 from fw.errors import BY_STATUS, Problem
 from fw.middleware import add_usual, request_id
 from fw.observer import AccessLog
+from fw.passwords import common_passwords
 from fw.payload import reply_problem
+from fw.schemas.users import email_key
+from fw.schemas.widgets import time_zones
 
 log = logging.getLogger("fw.server")
 
@@ -105,6 +108,7 @@ class Runner(web.AppRunner):
 
 def make_runner(config: Config) -> Runner:
     """Make the application and what runs it; not set up yet."""
+    load_tables()
     app = create_app(config)
     return Runner(
         app,
@@ -117,6 +121,14 @@ def make_runner(config: Config) -> Runner:
         keepalive_timeout=KEEPALIVE_SECONDS,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
+
+
+def load_tables() -> None:
+    """Load what the first request that needs it would load, while all others wait: 30 ms for an address of another script."""
+    email_key("you@bücher.example")
+    search.pattern("x")
+    common_passwords()
+    time_zones()
 
 
 def spare_the_collector() -> None:
