@@ -31,6 +31,11 @@ def says(text: str) -> dict[str, Any]:
     return {"metadata": {"description": text}}
 
 
+def in_any_case(word: str) -> str:
+    """Make the pattern of a word in any case: there is no flag for it that Python and ECMA-262 share."""
+    return "".join(f"[{letter.upper()}{letter.lower()}]" if letter.isalpha() else letter for letter in word)
+
+
 def storable(text: str) -> str:
     """Refuse what PostgreSQL cannot store: NUL and lone surrogates."""
     if "\0" in text:

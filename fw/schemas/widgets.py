@@ -9,17 +9,24 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from fw.schemas.common import Body, Query, at_least_one
 from fw.schemas.feedback import MESSAGE, RATING, TOO_LONG, Metadata, is_too_long
-from fw.schemas.rules import PORT, After, Day, Flag, Many, Matching, Rule, Text, Whole, says
+from fw.schemas.rules import PORT, After, Day, Flag, Many, Matching, Rule, Text, Whole, in_any_case, says
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
 """The types that ask for a number, and its bounds."""
 TYPES: Final = ("button", "inline", "popup", *RATINGS)
 THEMES: Final = ("light", "dark", "auto")
 ORIGIN: Final = rf"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:({PORT}))?"
-# BCP 47 (RFC 5646, 2.1): language, then script, region, variants, extensions, private use.
+IRREGULAR: Final = (
+    *("en-GB-oed", "i-ami", "i-bnn", "i-default", "i-enochian", "i-hak", "i-klingon", "i-lux", "i-mingo", "i-navajo", "i-pwn"),
+    *("i-tao", "i-tay", "i-tsu", "sgn-BE-FR", "sgn-BE-NL", "sgn-CH-DE"),
+)
+"""Tags from before there was a grammar, and not of it (RFC 5646, 2.2.8)."""
+PRIVATE: Final = "[xX](-[A-Za-z0-9]{1,8})+"
+# BCP 47 (RFC 5646, 2.1): language, then script, region, variants, extensions, private use; or private use alone.
 LOCALE: Final = (
     r"([A-Za-z]{2,3}(-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?"
-    r"(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(-[0-9A-WY-Za-wy-z](-[A-Za-z0-9]{2,8})+)*(-[xX](-[A-Za-z0-9]{1,8})+)?"
+    r"(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(-[0-9A-WY-Za-wy-z](-[A-Za-z0-9]{2,8})+)*"
+    rf"(-{PRIVATE})?|{PRIVATE}|{'|'.join(map(in_any_case, IRREGULAR))}"
 )
 
 
