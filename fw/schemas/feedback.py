@@ -11,7 +11,7 @@ from marshmallow import ValidationError, fields, validate
 
 from fw import ids
 from fw.schemas.common import Body, Headers, Query, exactly_one
-from fw.schemas.rules import BIGGEST, After, Flag, Id, Many, Moment, QueryFlag, Rule, Text, Whole, says, storable
+from fw.schemas.rules import BIGGEST, After, Flag, Id, Many, Moment, Number, QueryFlag, Rule, Text, Whole, says, storable
 
 MESSAGE: Final = 5000
 METADATA_BYTES: Final = 4096
@@ -154,12 +154,7 @@ class MarkMany(Body):
 
 class Since(Query):
     since = Whole(0, BIGGEST, load_default=0, **says("The cursor that you have."))
-    wait = fields.Float(
-        load_default=0.0,
-        allow_nan=False,
-        validate=validate.Range(0, 30),
-        **says("Seconds to wait for a change where there is none."),
-    )
+    wait = Number(0, 30, load_default=0.0, **says("Seconds to wait for a change where there is none."))
 
 
 class Live(Query):

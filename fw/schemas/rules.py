@@ -20,6 +20,8 @@ BIGGEST: Final = 2**63 - 1
 SPACE: Final = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """White space as Python knows it, spelled out for a class of a pattern: "\\s" means another set in ECMA-262."""
 PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+"""What Python takes for a number is more: other digits than these, "_" between them, infinities."""
 MOMENT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)([Zz]|[ +-][0-9]{2}:?[0-9]{2})?)?"
 )
@@ -144,6 +146,25 @@ class Whole(Rule[int]):
 
     def describe(self) -> dict[str, Any]:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+class Number(Rule[float]):
+    """A number within bounds in a query string, written as in JSON."""
+
+    def __init__(self, low: float, high: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.low, self.high = low, high
+
+    def read(self, value: Any) -> float:
+        if not isinstance(value, str) or not NUMBER.fullmatch(value):
+            raise ValidationError("Must be a number.")
+        number = float(value)
+        if not self.low <= number <= self.high:
+            raise ValidationError(f"Must be from {self.low} to {self.high}.")
+        return number
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "number", "minimum": self.low, "maximum": self.high}
 
 
 class Id(Rule[str]):
