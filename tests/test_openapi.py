@@ -149,6 +149,7 @@ def test_examples_are_valid() -> None:
         ("FeedbackSubmit", {"message": "\ufeff"}, {"message": "\x85 \x1c"}),
         ("UserProfile", {"profile_image": "https://\xfc.example:65535/?a"}, {"profile_image": "https://a\x85b.example"}),
         ("UserProfile", {"profile_image": "https://[::1]/"}, {"profile_image": "https://a.example:65536"}),
+        ("UserProfile", {"profile_image": "https://[fe80::1:ffff]/"}, {"profile_image": "https://[07dbb1dd]/"}),
         ("FeedbackSubmit", {"message": "x", "metadata": None}, {"message": "x", "rating": 1}),
         ("FeedbackSubmit", {"message": "x", "metadata": {"rating": 9.5}}, {"message": "x", "metadata": {"rating": 10.5}}),
         ("WidgetChange", {"is_active": True}, {}),

@@ -59,6 +59,7 @@ BAD_ORIGINS = (
     *("https://", "https://example.com/", "https://example.com/a", "https://example.com?q", "https://example.com#f"),
     *("https://me@example.com", "https://exa mple.com", "https://example.com:", "https://example.com:0"),
     *("https://example.com:65536", "https://example.com:abc", "https://bücher.example", "https://example.com\n"),
+    *("https://[07dbb1dd]", "http://[1.2.3.4]", "https://[::12345]", "https://[1:2:3:4:5:6:7]", "https://[:::]"),
     *(f"https://{'a' * 300}.example", 1, None, ["https://example.com"]),
 )
 

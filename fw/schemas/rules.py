@@ -20,6 +20,19 @@ BIGGEST: Final = 2**63 - 1
 SPACE: Final = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """White space as Python knows it, spelled out for a class of a pattern: "\\s" means another set in ECMA-262."""
 PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+HEX: Final = "[0-9A-Fa-f]{1,4}"
+OCTET: Final = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+LAST: Final = rf"({HEX}:{HEX}|{OCTET}(\.{OCTET}){{3}})"
+IPV6: Final = "|".join(
+    (
+        f"({HEX}:){{6}}{LAST}",
+        f"::({HEX}:){{5}}{LAST}",
+        *(f"(({HEX}:){{0,{before}}}{HEX})?::({HEX}:){{{4 - before}}}{LAST}" for before in range(5)),
+        f"(({HEX}:){{0,5}}{HEX})?::{HEX}",
+        f"(({HEX}:){{0,6}}{HEX})?::",
+    )
+)
+"""An address as it stands between the brackets of a URL's host (RFC 3986, 3.2.2)."""
 NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """What Python takes for a number is more: other digits than these, "_" between them, infinities."""
 MOMENT: Final = re.compile(

@@ -9,13 +9,13 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from fw.schemas.common import Body, Query, at_least_one
 from fw.schemas.feedback import MESSAGE, RATING, TOO_LONG, Metadata, is_too_long
-from fw.schemas.rules import PORT, After, Day, Flag, Many, Matching, Rule, Text, Whole, in_any_case, says
+from fw.schemas.rules import IPV6, PORT, After, Day, Flag, Many, Matching, Rule, Text, Whole, in_any_case, says
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
 """The types that ask for a number, and its bounds."""
 TYPES: Final = ("button", "inline", "popup", *RATINGS)
 THEMES: Final = ("light", "dark", "auto")
-ORIGIN: Final = rf"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:({PORT}))?"
+ORIGIN: Final = rf"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\[({IPV6})\])(:({PORT}))?"
 IRREGULAR: Final = (
     *("en-GB-oed", "i-ami", "i-bnn", "i-default", "i-enochian", "i-hak", "i-klingon", "i-lux", "i-mingo", "i-navajo", "i-pwn"),
     *("i-tao", "i-tay", "i-tsu", "sgn-BE-FR", "sgn-BE-NL", "sgn-CH-DE"),
