@@ -37,14 +37,15 @@ HEADERS: Final[Mapping[str, str]] = {
     "ETag": "Names this state of the answer, for `If-None-Match`.",
     "Location": "The path of what was made.",
     "Allow": "The methods that the path takes.",
+    "Accept-Encoding": "Said if the body came packed: `identity`, because no `Content-Encoding` is taken.",
     "Retry-After": "Seconds after which to try again.",
     "RateLimit": 'How the caller stands, as in `"submission";r=29;t=41`: 29 left, all back in 41 seconds.',
     "RateLimit-Policy": 'What is allowed, as in `"submission";q=60;w=60`: 60 in 60 seconds.',
     "WWW-Authenticate": "What to send: a bearer token.",
     "Upgrade": "What to upgrade to: `websocket`.",
 }
-OPTIONAL: Final = ("RateLimit", "RateLimit-Policy")
-"""What is said where there is something to say: always with 429, and once half of what is allowed is gone."""
+OPTIONAL: Final = ("RateLimit", "RateLimit-Policy", "Accept-Encoding")
+"""What is said where there is something to say: of limits always with 429, and once half of what is allowed is gone."""
 
 
 def register(spec: APISpec) -> None:

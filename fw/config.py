@@ -24,6 +24,7 @@ UNITS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 RATES: Final[Mapping[str, Rate]] = {
     "submission": (60, 60),
     "submission-inbox": (10, 60),
+    "widget-event": (120, 60),
     "login": (10, 60),
     "login-account": (5, 60),
     "registration": (10, 3600),

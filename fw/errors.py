@@ -148,8 +148,10 @@ class UnsupportedMediaType(Problem):
     sentence = "Send the body as application/json in UTF-8."
     advice = (
         "Set the header Content-Type to application/json. Two calls take another type too: the login a form, and a "
-        "widget's events text/plain."
+        "widget's events text/plain. If the answer has the header Accept-Encoding, the body was packed (gzip, br): send it "
+        "as it is, without Content-Encoding."
     )
+    fields = ("Accept-Encoding",)
 
 
 class ExpectationFailed(Problem):

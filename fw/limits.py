@@ -1,4 +1,4 @@
-"""Limits: on attempts to log in and register, in PostgreSQL; on submissions, where no database is asked."""
+"""Limits: on attempts to log in and register, in PostgreSQL; on submissions and widget events, where no database is asked."""
 
 import hashlib
 import logging

@@ -3,7 +3,9 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from math import isinf
 from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import hdrs, web
@@ -14,6 +16,9 @@ from fw.operations import FORM, JSON, operation_of
 
 BODY_SECONDS: Final = 20.0
 """How long a body of at most 64 KiB may take."""
+NAME: Final = 64
+"""How much of the name of an unknown field is told."""
+FORM_FIELDS: Final = 100
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -22,7 +27,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def _finite(text: str) -> float:
     number = float(text)
-    if number in (float("inf"), float("-inf")):
+    if isinf(number):
         raise ValueError(text)
     return number
 
@@ -37,13 +42,27 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     Raises `UnsupportedMediaType`, `MalformedJson`, `Invalid`.
     """
     operation = operation_of(request.match_info.handler)
+    if hdrs.CONTENT_ENCODING in request.headers:
+        refuse_codings(request)
     raw = await read_body(request)
     if not raw and operation.is_body_optional:
         return validate(operation.body[JSON], {})
     media = media_type(request)
     if media not in operation.body:
         raise UnsupportedMediaType
-    return validate(operation.body[media], await read_form(request) if media == FORM else parse_object(raw))
+    return validate(operation.body[media], parse_form(raw) if media == FORM else parse_object(raw))
+
+
+def refuse_codings(request: web.Request) -> None:
+    """Refuse a body that is packed, and say so (RFC 9110, 12.5.3). Raises `UnsupportedMediaType`.
+
+    Nothing here is so long that packing it is worth while, and a thousandth of what it costs to unpack costs to send.
+    """
+    named = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING)).lower().split(",")
+    if {coding.strip() for coding in named} - {"", "identity"}:
+        raise UnsupportedMediaType(
+            "Send the body as it is: no Content-Encoding is taken here.", headers={"Accept-Encoding": "identity"}
+        )
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -71,13 +90,16 @@ def media_type(request: web.Request) -> str:
     return JSON if media.startswith("application/") and media.endswith("+json") else media
 
 
-async def read_form(request: web.Request) -> dict[str, Any]:
-    """Read the body as a form; of a field that comes twice the first counts. Raises `UnsupportedMediaType`."""
+def parse_form(raw: bytes) -> dict[str, Any]:
+    """Parse a form; of a field that comes twice the first counts. Raises `UnsupportedMediaType`, `Invalid`."""
+    # A body has room for 32,000 fields, which take a while.
+    if raw.count(b"&") >= FORM_FIELDS:
+        raise Invalid(errors={"_schema": [f"Must have at most {FORM_FIELDS} fields."]})
     try:
-        form = await request.post()
-    except (ValueError, LookupError):
+        pairs = parse_qsl(raw.decode().rstrip(), keep_blank_values=True)
+    except ValueError:
         raise UnsupportedMediaType from None
-    return {name: form[name] for name in form}
+    return dict(reversed(pairs))
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -143,12 +165,16 @@ def problem_object(
 
 
 def _printable(value: Any) -> Any:
-    """Replace what UTF-8 cannot carry: the names of unknown fields are the sender's own."""
+    """Replace what UTF-8 cannot carry, and shorten names: those of unknown fields are the sender's own."""
     if isinstance(value, Mapping):
-        return {_printable(str(key)): _printable(item) for key, item in value.items()}
+        return {_shortened(_printable(str(key))): _printable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_printable(item) for item in value]
     return str(value).encode("utf-8", "replace").decode()
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
 
 
 def not_modified(request: web.Request, etag: str) -> bool:

@@ -179,11 +179,23 @@ async def test_registrations_are_limited(make_client: MakeClient) -> None:
     await refused(await register(client), "registration", 2, 3600)
 
 
-async def test_what_is_no_registration_is_not_counted(make_client: MakeClient) -> None:
-    client = await make_client(rate_limits={"registration": (1, 3600)})
+@pytest.mark.parametrize(("path", "name"), [(REGISTER, "registration"), (LOGIN, "login"), (RESET, "login")])
+async def test_what_is_not_valid_is_counted_too(make_client: MakeClient, path: str, name: str) -> None:
+    client = await make_client(rate_limits={name: (4, 60)})
+    await problem(await client.post(path, json={}), 422, "invalid")
+    await problem(await client.post(path, json={"x": 1}), 422, "invalid")
+    await problem(await client.post(path, data=b"{", headers={"Content-Type": "application/json"}), 400, "malformed-json")
+    await problem(await client.post(path, data=b"{", headers={"Content-Type": "text/html"}), 415, "unsupported-media-type")
+    for raw in (b"{}", b"{"):
+        await refused(await client.post(path, data=raw, headers={"Content-Type": "application/json"}), name, 4, 60)
+
+
+async def test_what_is_no_registration_leaves_room_for_one(make_client: MakeClient) -> None:
+    client = await make_client(rate_limits={"registration": (4, 3600)})
     for changed in ({"email": "nobody"}, {"username": "x"}, {"password": "password"}):
         await problem(await register(client, **changed), 422, "invalid")
     await body(await register(client), 201)
+    await refused(await register(client), "registration", 4, 3600)
 
 
 async def test_limits_are_apart(make_client: MakeClient) -> None:

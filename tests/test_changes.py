@@ -323,14 +323,19 @@ async def test_ends_when_the_token_does(user: Person, client: TestClient) -> Non
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("since", ("-1", "x", "", "1.5", str(2**63), "9" * 50)),
-        ("wait", ("-1", "31", "x", "", "nan", "inf", "1e400")),
+        ("since", ("-1", "x", "", "1.5", str(2**63), "9" * 50, "9" * 5000, "1_0", "١", " 1", "+1")),
+        ("wait", ("-1", "31", "x", "", "nan", "inf", "1e400", "9" * 5000, "1_0", "١", "٠.١", " 1", "1 ", "+1", "1.", "0x1")),
     ],
 )
 async def test_refuses_what_is_not_valid(user: Person, field: str, values: tuple[str, ...]) -> None:
     for value in values:
         found = await problem(await user.get(PATH, params={field: value}), 422, "invalid")
         assert set(found["errors"]) == {field}, value
+
+
+async def test_takes_a_wait_as_json_writes_numbers(user: Person) -> None:
+    for value in ("0", "0.001", "1e-3", "1E-03", "0e5", "-0", "0.0"):
+        await body(await user.get(PATH, params={"wait": value}))
 
 
 async def test_is_not_stored_by_caches(user: Person) -> None:

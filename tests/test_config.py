@@ -57,8 +57,11 @@ def test_has_defaults_for_everything(loaded: Load, monkeypatch: pytest.MonkeyPat
     assert {name: getattr(config, name) for name in expected} == expected
 
 
-def test_limits_login_and_registration_unless_told_otherwise(loaded: Load) -> None:
+def test_limits_what_anyone_may_do_unless_told_otherwise(loaded: Load) -> None:
     rates = loaded().rate_limits
+    assert rates["submission"] == (60, 60)
+    assert rates["submission-inbox"] == (10, 60)
+    assert rates["widget-event"] == (120, 60)
     assert rates["login"] == (10, 60)
     assert rates["login-account"] == (5, 60)
     assert rates["registration"] == (10, 3600)
@@ -104,6 +107,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("FW_RATE_LIMITS", "off", "rate_limits", {}),
     ("FW_RATE_LIMITS", "on", "rate_limits", RATES),
     ("FW_RATE_LIMITS", "login=3/s", "rate_limits", {**RATES, "login": (3, 1)}),
+    ("FW_RATE_LIMITS", "widget-event=9/s", "rate_limits", {**RATES, "widget-event": (9, 1)}),
     ("FW_RATE_LIMITS", "registration=100/d", "rate_limits", {**RATES, "registration": (100, 86400)}),
     (
         *("FW_RATE_LIMITS", " login = 20/min , login-account=7/h ", "rate_limits"),

@@ -1,15 +1,17 @@
 """Every error is a problem, every answer has a request id, and neither answers nor logs tell what they must not."""
 
 import asyncio
+import gzip
 import json
 import logging
 import re
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 import asyncpg
 import pytest
-from aiohttp import ClientResponse, web
+from aiohttp import ClientResponse, http_parser, web
 from aiohttp.test_utils import TestClient
 
 from fw import keys
@@ -161,14 +163,63 @@ async def test_json_is_taken_under_all_its_names(user: Person) -> None:
     assert (await exchange(user.client.host, user.client.port, head.encode() + raw))[0] == 201
 
 
-async def test_a_body_that_cannot_be_decompressed_is_a_problem(served: tuple[str, int]) -> None:
-    for encoding in (b"gzip", b"deflate", b"gzip, gzip", b"nonsense"):
-        head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        raw = b"this is not compressed"
-        head += b"Content-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (encoding, len(raw))
-        status, headers, content = await exchange(*served, head + raw)
-        assert 400 <= status < 500, (encoding, content)
-        assert headers["content-type"] == "application/problem+json"
+PACKED = {
+    "gzip": gzip.compress(b'{"login": "ann", "password": "x"}'),
+    "deflate": zlib.compress(b'{"login": "ann", "password": "x"}'),
+    "br": b"\x0b\x02\x80{}\x03",
+    "zstd": b"\x28\xb5\x2f\xfd\x04\x00\x11\x00\x00{}",
+    "gzip, gzip": b"nothing that is packed",
+    "identity, br": b"{}",
+    "compress": b"{}",
+    "nonsense": b"{}",
+    "GZIP": b"{}",
+}
+
+
+def packed(line: str, coding: str, raw: bytes) -> bytes:
+    """Make a request with a body in this coding."""
+    head = f"{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Encoding: {coding}\r\nContent-Length: {len(raw)}\r\n\r\n".encode() + raw
+
+
+@pytest.mark.parametrize("coding", PACKED)
+async def test_a_packed_body_is_a_problem_that_says_why(served: tuple[str, int], coding: str) -> None:
+    for raw in (PACKED[coding], b"{}", b"nothing that is packed", b""):
+        status, headers, content = await exchange(*served, packed("POST /api/auth/login", coding, raw))
+        assert (status, headers["content-type"]) == (415, "application/problem+json"), content
+        assert headers["accept-encoding"] == "identity"
+        assert headers["x-request-id"] == json.loads(content)["request_id"]
+        assert json.loads(content)["type"] == "/problems/unsupported-media-type"
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity", "identity, identity"])
+async def test_a_body_in_no_coding_is_read(served: tuple[str, int], coding: str) -> None:
+    status, headers, content = await exchange(*served, packed("POST /api/auth/login", coding, b"{}"))
+    assert status == 422, content
+    assert "accept-encoding" not in headers
+
+
+async def test_another_media_type_is_told_from_a_coding(client: TestClient) -> None:
+    response = await client.post("/api/auth/login", data=b"x", headers={"Content-Type": "text/plain"})
+    await problem(response, 415, "unsupported-media-type")
+    assert "Accept-Encoding" not in response.headers
+
+
+async def test_nothing_is_ever_unpacked(served: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked: list[Any] = []
+
+    class Recorder(http_parser.ZLibDecompressor):
+        def decompress_sync(self, *given: Any, **options: Any) -> bytes:
+            unpacked.append(given)
+            return super().decompress_sync(*given, **options)
+
+    monkeypatch.setattr(http_parser, "ZLibDecompressor", Recorder)
+    bomb = gzip.compress(b" " * 10_000_000)
+    for line, expected in (("POST /api/auth/login", 415), ("GET /health", 200), ("POST /health", 405), ("POST /nope", 404)):
+        for coding in ("gzip", "deflate"):
+            status, _, content = await exchange(*served, packed(line, coding, bomb))
+            assert status == expected, content
+    assert unpacked == []
 
 
 async def test_malformed_json_is_a_problem(client: TestClient) -> None:

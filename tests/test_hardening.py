@@ -1,6 +1,8 @@
 """What every answer carries, and how long the server waits for whom."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -143,3 +145,24 @@ async def test_a_connection_between_requests_is_left_alone(runner: Runner) -> No
 
 def test_a_connection_outlives_the_platforms_router() -> None:
     assert KEEPALIVE_SECONDS > 90
+
+
+FIRST_REQUESTS = """
+import sys
+from fw import search
+from fw.config import Config
+from fw.schemas import users, widgets
+from fw.server import make_runner
+
+make_runner(Config(jwt_secrets=("s" * 32,)))
+loaded = set(sys.modules)
+users.email_key("me@b\u00fccher.example")
+print(sorted(set(sys.modules) - loaded), widgets.time_zones.cache_info().misses, search._cases.cache_info().misses)
+widgets.time_zones(), search.pattern("x")
+print(widgets.time_zones.cache_info().misses, search._cases.cache_info().misses)
+"""
+
+
+def test_nothing_is_left_to_load_for_the_first_request() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_REQUESTS], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[] 1 1", "1 1"]

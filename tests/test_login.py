@@ -421,6 +421,20 @@ async def test_the_form_is_validated(client: TestClient) -> None:
         assert list(found["errors"]) == [field]
 
 
+async def test_a_form_of_too_many_fields_is_refused(client: TestClient) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for raw in (b"a&" * 32_000, b"&" * 100, b"&".join(b"x%d=1" % number for number in range(101))):
+        found = await problem(await client.post(PATH, data=raw, headers=headers), 422, "invalid")
+        assert found["errors"] == {"_schema": ["Must have at most 100 fields."]}
+    found = await problem(await client.post(PATH, data=b"&".join([b"x=1"] * 100), headers=headers), 422, "invalid")
+    assert found["errors"]["x"] == ["Unknown field."]
+
+
+async def test_of_a_field_that_comes_twice_in_a_form_the_first_counts(client: TestClient, user: Person) -> None:
+    asked = [("username", user.username), ("password", PASSWORD), ("password", "another"), ("username", "nobody")]
+    await body(await client.post(PATH, data=asked))
+
+
 async def test_the_form_in_another_charset_is_refused(client: TestClient) -> None:
     for charset in ("nonsense", "hex", "utf-8"):
         headers = {"Content-Type": f"application/x-www-form-urlencoded; charset={charset}"}

@@ -48,6 +48,8 @@ BAD_IMAGES: list[Any] = [
         "https://[::1",
         "https://example.com:x/",
     ),
+    *("https://[07dbb1dd]/", "https://[]/", "https://[1.2.3.4]/", "https://[1:2:3:4:5:6:7]/", "https://[1::2::3]/"),
+    *("https://[::12345]/", "https://[1:2:3:4:5:6:7:8:9]/", "https://[::1.2.3.256]/", "https://[:::]/"),
     *(f"{IMAGE}{'a' * 2001}", "https://example.com/\0", "https://example.com/\ud800", 1, True, [IMAGE], {}),
 ]
 
@@ -107,7 +109,8 @@ async def test_keeps_the_case_of_the_local_part_and_folds_the_domain(client: Tes
 
 
 async def test_keeps_a_profile_image(client: TestClient) -> None:
-    for image in (IMAGE, "HTTPS://example.com:8443/ä?b=c&d#e", f"{IMAGE}{'a' * (2000 - len(IMAGE))}", None):
+    hosts = ("https://[::1]", "https://[2001:db8::ffff:192.0.2.1]:8443/a", "https://[1:2:3:4:5:6:7:8]/")
+    for image in (IMAGE, "HTTPS://example.com:8443/ä?b=c&d#e", *hosts, f"{IMAGE}{'a' * (2000 - len(IMAGE))}", None):
         answer = await body(await client.post(PATH, json=fields(profile_image=image)), 201)
         assert answer["user"]["profile_image"] == image
 

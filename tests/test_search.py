@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fw.search import pattern
+from fw.search import SCRIPTS_WITH_CASES, pattern
 from tests.people import Person
 
 STORED = st.characters(blacklist_categories=("Cs",), blacklist_characters="\0")
@@ -55,6 +55,14 @@ def all_cases() -> dict[str, set[str]]:
         if character.casefold() != character:
             cases[character.casefold()].add(character)
     return cases
+
+
+def test_every_character_that_folds_is_looked_at_and_few_others() -> None:
+    folding = {number for number in range(sys.maxunicode + 1) if chr(number).casefold() != chr(number)}
+    looked_at = {number for script in SCRIPTS_WITH_CASES for number in script}
+    missed = sorted(map(hex, folding - looked_at))
+    assert not missed, f"SCRIPTS_WITH_CASES lacks {', '.join(missed)}"
+    assert len(looked_at) < 10_000
 
 
 @settings(deadline=None)

@@ -214,7 +214,7 @@ async def test_keeps_every_character(client: TestClient, user: Person, text: str
     assert (item["message"], item["metadata"]) == (f"|{text}|", {text: text})
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"rating": 5}, {"rating": -0.5}, {"a": [1, "b", None, True, {}]}])
+@pytest.mark.parametrize("metadata", [None, {}, {"rating": 5}, {"rating": 0.5}, {"a": [1, "b", None, True, {}]}])
 async def test_keeps_metadata(client: TestClient, user: Person, metadata: Any) -> None:
     await body(await send(client, user, metadata=metadata), 201)
     [item] = await received(user)
@@ -234,7 +234,9 @@ async def test_keeps_metadata(client: TestClient, user: Person, metadata: Any) -
         "9007199254740993",
         "-9223372036854775809",
         "340282366920938463463374607431768211456",
-        "1" + "0" * 1000 + "1",
+        "1" + "0" * 306 + "1",
+        "-" + "9" * 308,
+        "179769313486231570" + "0" * 291,
     ],
 )
 async def test_gives_numbers_back_exactly(client: TestClient, user: Person, number: str) -> None:
@@ -243,6 +245,17 @@ async def test_gives_numbers_back_exactly(client: TestClient, user: Person, numb
     await body(response, 201)
     [item] = await received(user)
     assert item["metadata"] == {"n": json.loads(number), "list": [json.loads(number)]}
+
+
+@pytest.mark.parametrize(
+    "number", ["1" + "0" * 309, "-1" + "0" * 309, "179769313486231590" + "0" * 291, "9" * 401, "1" + "0" * 3000]
+)
+@pytest.mark.parametrize("shape", ["%s", "[%s]", '[1, {"deep": [%s]}]'], ids=["alone", "in a list", "deep"])
+async def test_refuses_numbers_that_no_double_holds(client: TestClient, user: Person, number: str, shape: str) -> None:
+    raw = f'{{"message": "Hello", "metadata": {{"n": {shape % number}}}}}'
+    found = await problem(await send_raw(client, user, raw), 422, "invalid")
+    assert found["errors"] == {"metadata": ["Must have no number that a double cannot hold."]}
+    assert await received(user) == []
 
 
 async def test_gives_numbers_back_in_no_more_room_than_they_came_in(client: TestClient, user: Person) -> None:
@@ -293,6 +306,23 @@ async def test_refuses_more_than_5_levels_of_metadata(client: TestClient, user: 
 async def test_takes_a_number_alone_as_the_rating(client: TestClient, user: Person, rating: Any) -> None:
     found = await problem(await send(client, user, metadata={"rating": rating}), 422, "invalid")
     assert found["errors"] == {"metadata": {"rating": ["Must be a number."]}}
+    assert await received(user) == []
+
+
+@pytest.mark.parametrize("rating", [-0.5, 10.000001, 11, 1e300, -1e300, 2**64])
+async def test_takes_no_rating_out_of_its_bounds(client: TestClient, user: Person, rating: float) -> None:
+    found = await problem(await send(client, user, metadata={"rating": rating}), 422, "invalid")
+    assert found["errors"] == {"metadata": {"rating": ["Must be from 0 to 10."]}}
+    assert await received(user) == []
+
+
+@pytest.mark.parametrize("part", ["1", "[]", "{}", '"x"', "null", str(10**300)], ids=["1", "[]", "{}", "x", "null", "long"])
+async def test_refuses_metadata_of_more_values_than_fit(client: TestClient, user: Person, part: str) -> None:
+    many = ",".join([part] * min(4097, 60_000 // (len(part) + 1)))
+    found = await problem(
+        await send_raw(client, user, f'{{"message": "Hello", "metadata": {{"a": [{many}]}}}}'), 422, "invalid"
+    )
+    assert found["errors"] == {"metadata": ["Must have at most 4,096 bytes as JSON, a widget's rating included."]}
     assert await received(user) == []
 
 

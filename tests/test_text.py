@@ -256,7 +256,7 @@ async def test_text_in_metadata_that_cannot_be_stored_is_refused(user: Person) -
 
 
 async def test_numbers_in_metadata_come_back_exactly(user: Person) -> None:
-    numbers = ["9" * 4000, "-" + "9" * 4000, "0.1", "1e308", "-1.7976931348623157e308", "5e-324", "1e-999", "0", "-0", "-0.0"]
+    numbers = ["9" * 308, "-" + "9" * 308, "0.1", "1e308", "-1.7976931348623157e308", "5e-324", "1e-999", "0", "-0", "-0.0"]
     for text in (*numbers, "123456789012345678901234567890", "9007199254740993", "1E2"):
         raw = b'{"message": "x", "metadata": {"n": %s}}' % text.encode()
         await body(await send(user.client, f"/api/feedback/{user.username}", raw), 201)

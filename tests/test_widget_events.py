@@ -10,12 +10,13 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from fw.config import Config
+from fw.config import RATES, Config
 from fw.migrations import migrate
 from tests.conftest import MakeClient, MakeDatabase
 from tests.people import Person, body, make_person, nothing, problem
 from tests.waiting import until
 
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 ANYWHERE = {"Origin": "https://anywhere.example"}
 COUNTED = "SELECT coalesce(sum(views), 0)::integer, coalesce(sum(opens), 0)::integer FROM widget_events WHERE widget_id = $1"
 
@@ -127,6 +128,45 @@ async def test_is_for_any_page_without_credentials(client: TestClient, user: Per
     for response in (taken, refused):
         assert response.headers["Access-Control-Allow-Origin"] == ANYWHERE["Origin"]
         assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+async def test_of_an_address_120_a_minute_are_counted(make_client: MakeClient) -> None:
+    client = await make_client(rate_limits={"widget-event": RATES["widget-event"]}, trusted_proxies=1)
+    owner = await make_person(client)
+    widgets = [await owner.make_widget() for _ in range(2)]
+
+    async def visit(number: int, address: str) -> ClientResponse:
+        path = f"/api/widgets/{widgets[number % 2]['id']}/events"
+        return await client.post(path, json={"event": "view"}, headers={**ANYWHERE, "X-Forwarded-For": address})
+
+    for number in range(120):
+        await nothing(await visit(number, "203.0.113.5"))
+    response = await visit(0, "203.0.113.5")
+    await problem(response, 429, "too-many-requests")
+    wait = int(response.headers["Retry-After"])
+    assert 1 <= wait <= 60
+    assert response.headers["RateLimit-Policy"] == '"widget-event";q=120;w=60'
+    assert response.headers["RateLimit"] == f'"widget-event";r=0;t={wait}'
+    assert response.headers["Access-Control-Allow-Origin"] == ANYWHERE["Origin"]
+    await nothing(await visit(0, "198.51.100.7"))
+    reports = [await body(await owner.get(f"/api/widgets/{widget['id']}/stats")) for widget in widgets]
+    assert [report["totals"]["views"] for report in reports] == [61, 60]
+
+
+async def test_whatever_is_no_event_is_counted_against_the_limit_too(make_client: MakeClient, user: Person) -> None:
+    client = await make_client(rate_limits={"widget-event": (4, 60)})
+    widget = await user.make_widget()
+    await problem(await post(client, widget, b"{}", "text/plain"), 422, "invalid")
+    await problem(await post(client, widget, b"{", "text/plain"), 400, "malformed-json")
+    await problem(await post(client, widget, b"{}", "text/html"), 415, "unsupported-media-type")
+    await problem(await send(client, {"id": uuid4()}, "view"), 404, "not-found")
+    await problem(await send(client, widget, "view"), 429, "too-many-requests")
+
+
+async def test_one_too_many_asks_no_database(make_client: MakeClient) -> None:
+    client = await make_client(database_url=NOWHERE, rate_limits={"widget-event": (1, 60)})
+    await problem(await send(client, {"id": uuid4()}, "view"), 503, "unavailable")
+    await problem(await send(client, {"id": uuid4()}, "view"), 429, "too-many-requests")
 
 
 async def test_are_written_when_the_server_stops(make_client: MakeClient, sql: asyncpg.Connection) -> None:

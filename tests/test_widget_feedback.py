@@ -112,10 +112,43 @@ async def test_takes_an_empty_message_beside_the_rating(client: TestClient, user
     assert (await received(user))["message"] == ""
 
 
-async def test_keeps_the_rating_over_one_in_the_metadata(client: TestClient, user: Person) -> None:
-    sent = {"rating": 99, "page": "/pricing"}
-    await body(await send(client, await user.make_widget(type="rating"), rating=4, metadata=sent), 201)
+@pytest.mark.parametrize("kind", [*PLAIN, *NUMBERS])
+async def test_takes_a_rating_twice_if_it_is_the_same(client: TestClient, user: Person, kind: str) -> None:
+    widget = await user.make_widget(type=kind)
+    await body(await send(client, widget, message="Hm", rating=4, metadata={"rating": 4.0, "page": "/pricing"}), 201)
     assert (await received(user))["metadata"] == {"rating": 4, "page": "/pricing"}
+
+
+@pytest.mark.parametrize("kind", [*PLAIN, *NUMBERS])
+async def test_refuses_two_ratings(client: TestClient, user: Person, kind: str) -> None:
+    widget = await user.make_widget(type=kind)
+    for other in (3, 0, 4.5, 10):
+        response = await send(client, widget, message="Hm", rating=4, metadata={"rating": other})
+        found = await problem(response, 422, "invalid")
+        assert found["errors"] == {"metadata": {"rating": ["Must be the same as 'rating'."]}}
+    assert (await user.inbox())["total_count"] == 0
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+async def test_a_rating_in_the_metadata_has_bounds(client: TestClient, user: Person, kind: str) -> None:
+    widget = await user.make_widget(type=kind)
+    for rating in (1e300, -1e300, 10.5, 11, -0.5, 2**64):
+        response = await send(client, widget, message="Hm", metadata={"rating": rating})
+        found = await problem(response, 422, "invalid")
+        assert found["errors"] == {"metadata": {"rating": ["Must be from 0 to 10."]}}, rating
+    for rating in (0, 10, 4.5):
+        await body(await send(client, widget, message="Hm", metadata={"rating": rating}), 201)
+
+
+@pytest.mark.parametrize("kind", [*PLAIN, *NUMBERS])
+async def test_takes_4_kib_of_metadata_with_the_rating_in_it(client: TestClient, user: Person, kind: str) -> None:
+    widget = await user.make_widget(type=kind)
+    room = 4096 - len(b'{"a":"","rating":4}')
+    await body(await send(client, widget, message="Hm", rating=4, metadata={"a": "x" * room}), 201)
+    assert (await received(user))["metadata"] == {"a": "x" * room, "rating": 4}
+    for longer in (room + 1, 4096 - len(b'{"a":""}')):
+        await refused(await send(client, widget, message="Hm", rating=4, metadata={"a": "x" * longer}), "metadata")
+    assert (await user.inbox())["total_count"] == 1
 
 
 async def test_takes_the_longest_message_and_none_longer(client: TestClient, user: Person) -> None:

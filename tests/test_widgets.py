@@ -32,7 +32,8 @@ GOOD_SETTINGS: dict[str, Sequence[Any]] = {
     "position": ["bottom-right", "bottom-left"],
     "locale": [
         *("en", "gsw", "pt-BR", "es-419", "zh-Hant-TW", "zh-cmn-Hans-CN", "de-CH-1996", "sl-rozaj-biske"),
-        *("de-DE-u-co-phonebk", "en-x-mine", "EN-us"),
+        *("de-DE-u-co-phonebk", "en-x-mine", "EN-us", "x-foo", "X-a-1-whatever", "i-klingon", "I-DEFAULT", "sgn-BE-FR"),
+        *("en-gb-oed", "art-lojban", "zh-min-nan", "no-bok"),
     ],
     "allowed_origins": [
         [],
@@ -45,7 +46,10 @@ BAD_SETTINGS: dict[str, Sequence[Any]] = {
     **dict.fromkeys(TEXTS, ("x" * 201, "a\0b", "\ud800", 1, True, None, ["a"], {"en": "Hi"})),
     "color": ["red", "#fff", "1a2b3c", "#1a2b3g", "#1a2b3c ", "#1a2b3c\n", "#1a2b3c4d", "", 1, None],
     "position": ["top-left", "", "Bottom-Left", 1, None],
-    "locale": ["", "e", "en_US", "en-", "english-language-tag", "en us", "en\n", "12", 1, None],
+    "locale": [
+        *("", "e", "en_US", "en-", "english-language-tag", "en us", "en\n", "12", 1, None),
+        *("x", "x-", "x-toolongaword", "x_foo", "i", "i-", "i-klingon-x", "i-nothing", "sgn-BE-FR-x"),
+    ],
     "allowed_origins": ["https://example.com", {}, 1, None, [f"https://{n}.example" for n in range(21)]],
     "nonsense": ["", None, {}],
 }
@@ -55,6 +59,7 @@ BAD_ORIGINS = (
     *("https://", "https://example.com/", "https://example.com/a", "https://example.com?q", "https://example.com#f"),
     *("https://me@example.com", "https://exa mple.com", "https://example.com:", "https://example.com:0"),
     *("https://example.com:65536", "https://example.com:abc", "https://bücher.example", "https://example.com\n"),
+    *("https://[07dbb1dd]", "http://[1.2.3.4]", "https://[::12345]", "https://[1:2:3:4:5:6:7]", "https://[:::]"),
     *(f"https://{'a' * 300}.example", 1, None, ["https://example.com"]),
 )
 

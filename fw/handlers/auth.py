@@ -22,8 +22,9 @@ log = logging.getLogger("fw.auth")
 @operation(Answer(201, answers.Session()), body=schemas.REGISTER, refuses=(EmailTaken, UsernameTaken, TooManyRequests))
 async def register(request: web.Request) -> web.Response:
     """Make an account and log it in."""
-    values = await read_object(request)
+    # What is not valid counts too, here and below: to find that out takes its time.
     await request.app[keys.LIMITS].count(registration=caller_bucket(request))
+    values = await read_object(request)
     user_id = new_id()
     ticket = request.app[keys.TOKENS].issue(user_id)
     user = await request.app[keys.DATABASE].change(
@@ -46,10 +47,11 @@ async def register(request: web.Request) -> web.Response:
 )
 async def login(request: web.Request) -> web.Response:
     """Open a session for whoever knows the password."""
-    values = await read_object(request)
-    name, address = schemas.login_name(values), caller_bucket(request)
+    address = caller_bucket(request)
     limits, database = request.app[keys.LIMITS], request.app[keys.DATABASE]
     await limits.count(login=address)
+    values = await read_object(request)
+    name = schemas.login_name(values)
     # By what was typed, and before it is looked up: whether there is such an account makes no difference.
     await limits.count(login_account=f"{name!r} {address}")
     known = await database.row("users.credentials", *name)
@@ -105,8 +107,8 @@ async def change_password(request: web.Request) -> web.Response:
 @operation(Answer(204), body=schemas.PASSWORD_RESET, refuses=(TooManyRequests,))
 async def reset_password(request: web.Request) -> web.Response:
     """Set a new password by a reset token, once, and end all sessions."""
-    values = await read_object(request)
     await request.app[keys.LIMITS].count(login=caller_bucket(request))
+    values = await read_object(request)
     token_hash = hashlib.sha256(values["token"].encode()).digest()
     account = await request.app[keys.DATABASE].row("users.find_reset", token_hash)
     if account is None:

@@ -7,6 +7,7 @@ from aiohttp import web
 from marshmallow import ValidationError
 
 from fw import ids, keys, pages
+from fw.credentials import caller_bucket
 from fw.database import Row
 from fw.errors import Forbidden, IdempotencyMismatch, NotFound, OriginNotAllowed, PremiumRequired, TooManyRequests
 from fw.operations import JSON, Answer, operation
@@ -19,6 +20,7 @@ from fw.submissions import RECEIPT, admit, admit_to, store
 
 FREE: Final = 3
 PREMIUM: Final = 100
+EVENT: Final = "widget-event"
 COLUMNS: Final = ("name", "type", "theme", "settings", "is_active")
 
 
@@ -146,17 +148,16 @@ async def submit(request: web.Request) -> web.Response:
         raise OriginNotAllowed
     values["message"] = values["message"] or ""
     try:
-        schemas.refuse_unfit(values, widget["type"])
+        values["metadata"] = schemas.fit(values, widget["type"])
     except ValidationError as error:
         raise invalid(error) from None
-    if values["rating"] is not None:
-        values["metadata"] = {**(values["metadata"] or {}), "rating": values["rating"]}
     return await store(request, values, sender, user_id=widget["user_id"], widget_id=widget["id"])
 
 
-@operation(Answer(204), body={JSON: schemas.EVENT, "text/plain": schemas.EVENT}, refuses=(NotFound,))
+@operation(Answer(204), body={JSON: schemas.EVENT, "text/plain": schemas.EVENT}, refuses=(NotFound, TooManyRequests))
 async def count_event(request: web.Request) -> web.Response:
     """Count a view or an opening; a page that closes sends it as text/plain (sendBeacon)."""
+    await request.app[keys.LIMITS].take((EVENT, caller_bucket(request)))
     values = await read_object(request)
     widget = await find(request, "widgets.public")
     request.app[keys.COUNTERS].count(widget["id"], values["event"])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any, Final
 
 import orjson
@@ -10,50 +11,86 @@ from marshmallow import ValidationError, fields, validate
 
 from fw import ids
 from fw.schemas.common import Body, Headers, Query, exactly_one
-from fw.schemas.rules import BIGGEST, After, Flag, Id, Moment, QueryFlag, Rule, Text, Whole, says, storable
+from fw.schemas.rules import BIGGEST, After, Flag, Id, Many, Moment, Number, QueryFlag, Rule, Text, Whole, says, storable
 
 MESSAGE: Final = 5000
 METADATA_BYTES: Final = 4096
 METADATA_LEVELS: Final = 5
+TOO_LONG: Final = f"Must have at most {METADATA_BYTES:,} bytes as JSON, a widget's rating included."
+RATING: Final = (0, 10)
+"""The bounds of a rating, whoever asked for it."""
 ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Metadata(Rule[dict[str, Any]]):
-    """An object of at most 4 KiB as JSON and 5 levels, whose `rating`, if present, is a number."""
+    """An object of at most 4 KiB as JSON and 5 levels, of numbers that a double holds; its `rating`, if present, is 0 to 10."""
 
     def read(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("Must be an object.")
-        inspect(value, 1)
-        if len(dump(value).encode()) > METADATA_BYTES:
-            raise ValidationError(f"Must have at most {METADATA_BYTES:,} bytes as JSON.")
-        rating = value.get("rating", 0)
+        inspect(value)
+        if is_too_long(value):
+            raise ValidationError(TOO_LONG)
+        low, high = RATING
+        rating = value.get("rating", low)
         if isinstance(rating, bool) or not isinstance(rating, int | float):
             raise ValidationError({"rating": ["Must be a number."]})
+        if not low <= rating <= high:
+            raise ValidationError({"rating": [f"Must be from {low} to {high}."]})
         return value
 
     def describe(self) -> dict[str, Any]:
+        low, high = RATING
         return {
             "type": "object",
-            "properties": {"rating": {"type": "number"}},
+            "properties": {"rating": {"type": "number", "minimum": low, "maximum": high}},
             "additionalProperties": True,
-            "description": f"At most {METADATA_BYTES:,} bytes as JSON, {METADATA_LEVELS} levels deep, without NUL characters.",
+            "description": (
+                f"At most {METADATA_BYTES:,} bytes as JSON (a widget's rating included), {METADATA_LEVELS} levels deep, "
+                "without NUL characters, and with numbers that a double holds. Integers keep all of their digits."
+            ),
             "examples": [{"page": "/pricing"}],
         }
 
 
-def inspect(value: Any, level: int) -> None:
-    """Refuse what nests too deep or cannot be stored."""
-    if isinstance(value, str):
-        storable(value)
-    elif isinstance(value, dict | list):
-        if level > METADATA_LEVELS:
-            raise ValidationError(f"Must have at most {METADATA_LEVELS} levels.")
-        for part in value:
-            inspect(part, level + 1)
-        if isinstance(value, dict):
-            for part in value.values():
-                inspect(part, level + 1)
+def inspect(metadata: dict[str, Any]) -> None:
+    """Refuse what nests too deep or cannot be stored, and numbers that not every parser of JSON takes (RFC 8259, 6).
+
+    It goes level by level, and stops where there is more than can fit: some 30,000 values fit into a body.
+    """
+    level: list[Any] = [metadata]
+    for depth in count(1):
+        below: list[Any] = []
+        for part in level:
+            if isinstance(part, str):
+                storable(part)
+            elif isinstance(part, dict | list):
+                if depth > METADATA_LEVELS:
+                    raise ValidationError(f"Must have at most {METADATA_LEVELS} levels.")
+                below.extend(part)
+                if isinstance(part, dict):
+                    below.extend(part.values())
+            elif isinstance(part, int) and not is_double(part):
+                raise ValidationError("Must have no number that a double cannot hold.")
+        if not below:
+            return
+        # Each takes a byte at least.
+        if len(below) > METADATA_BYTES:
+            raise ValidationError(TOO_LONG)
+        level = below
+
+
+def is_double(number: int) -> bool:
+    """Tell whether a double holds a number, be it with some of its digits rounded."""
+    try:
+        float(number)
+    except OverflowError:
+        return False
+    return True
+
+
+def is_too_long(metadata: Mapping[str, Any]) -> bool:
+    return len(dump(metadata).encode()) > METADATA_BYTES
 
 
 def dump(metadata: Mapping[str, Any]) -> str:
@@ -110,19 +147,14 @@ class Mark(Body):
 
 
 class MarkMany(Body):
-    ids = fields.List(Id(), validate=validate.Length(1, 500), **says("These items."))
+    ids = Many(Id(), 1, 500, **says("These items."))
     up_to = Whole(0, BIGGEST, **says("All that arrived up to this cursor."))
     _one_way = exactly_one("ids", "up_to", example={"up_to": 42})
 
 
 class Since(Query):
     since = Whole(0, BIGGEST, load_default=0, **says("The cursor that you have."))
-    wait = fields.Float(
-        load_default=0.0,
-        allow_nan=False,
-        validate=validate.Range(0, 30),
-        **says("Seconds to wait for a change where there is none."),
-    )
+    wait = Number(0, 30, load_default=0.0, **says("Seconds to wait for a change where there is none."))
 
 
 class Live(Query):

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from itertools import islice
 from typing import Any, ClassVar, Final, TypeVar
 
-from marshmallow import ValidationError, fields, missing
+from marshmallow import ValidationError, fields, missing, validate
 
 from fw import pages
 from fw.ids import is_id
-from fw.schemas.common import Query
+from fw.schemas.common import NAMED, Query
 
 T = TypeVar("T")
 
@@ -19,6 +20,21 @@ BIGGEST: Final = 2**63 - 1
 SPACE: Final = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """White space as Python knows it, spelled out for a class of a pattern: "\\s" means another set in ECMA-262."""
 PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+HEX: Final = "[0-9A-Fa-f]{1,4}"
+OCTET: Final = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+LAST: Final = rf"({HEX}:{HEX}|{OCTET}(\.{OCTET}){{3}})"
+IPV6: Final = "|".join(
+    (
+        f"({HEX}:){{6}}{LAST}",
+        f"::({HEX}:){{5}}{LAST}",
+        *(f"(({HEX}:){{0,{before}}}{HEX})?::({HEX}:){{{4 - before}}}{LAST}" for before in range(5)),
+        f"(({HEX}:){{0,5}}{HEX})?::{HEX}",
+        f"(({HEX}:){{0,6}}{HEX})?::",
+    )
+)
+"""An address as it stands between the brackets of a URL's host (RFC 3986, 3.2.2)."""
+NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+"""What Python takes for a number is more: other digits than these, "_" between them, infinities."""
 MOMENT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)([Zz]|[ +-][0-9]{2}:?[0-9]{2})?)?"
 )
@@ -30,12 +46,19 @@ def says(text: str) -> dict[str, Any]:
     return {"metadata": {"description": text}}
 
 
+def in_any_case(word: str) -> str:
+    """Make the pattern of a word in any case: there is no flag for it that Python and ECMA-262 share."""
+    return "".join(f"[{letter.upper()}{letter.lower()}]" if letter.isalpha() else letter for letter in word)
+
+
 def storable(text: str) -> str:
     """Refuse what PostgreSQL cannot store: NUL and lone surrogates."""
     if "\0" in text:
         raise ValidationError("Must not contain the NUL character.")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValidationError("Must not contain lone surrogates.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValidationError("Must not contain lone surrogates.") from None
     return text
 
 
@@ -138,6 +161,25 @@ class Whole(Rule[int]):
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
 
+class Number(Rule[float]):
+    """A number within bounds in a query string, written as in JSON."""
+
+    def __init__(self, low: float, high: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.low, self.high = low, high
+
+    def read(self, value: Any) -> float:
+        if not isinstance(value, str) or not NUMBER.fullmatch(value):
+            raise ValidationError("Must be a number.")
+        number = float(value)
+        if not self.low <= number <= self.high:
+            raise ValidationError(f"Must be from {self.low} to {self.high}.")
+        return number
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "number", "minimum": self.low, "maximum": self.high}
+
+
 class Id(Rule[str]):
     """A UUID, in lower case."""
 
@@ -148,6 +190,24 @@ class Id(Rule[str]):
 
     def describe(self) -> dict[str, Any]:
         return {"type": "string", "format": "uuid"}
+
+
+class Many(fields.List[T]):
+    """A list of a bounded number of things, which is looked at before they are; of those that are wrong a few are named."""
+
+    def __init__(self, each: fields.Field[T], low: int | None, high: int, **options: Any) -> None:
+        super().__init__(each, validate=validate.Length(low, high), **options)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> list[T | None]:
+        if isinstance(value, list):
+            self._validate(value)
+        try:
+            return super()._deserialize(value, attr, data, **kwargs)
+        except ValidationError as error:
+            if not isinstance(error.messages, dict) or len(error.messages) <= NAMED:
+                raise
+            named = dict(islice(error.messages.items(), NAMED))
+            raise ValidationError({**named, "_schema": [f"Not valid: {len(error.messages) - NAMED:,} more."]}) from None
 
 
 class After(Rule[str]):

@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from fw.passwords import common_passwords
 from fw.schemas.common import Body, at_least_one, exactly_one
-from fw.schemas.rules import PORT, SPACE, Flag, Matching, Rule, Text, says, storable
+from fw.schemas.rules import IPV6, PORT, SPACE, Flag, Matching, Rule, Text, says, storable
 
 USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
 RESERVED: Final = frozenset(
@@ -24,7 +24,7 @@ RESERVED: Final = frozenset(
 
 
 NOT_IN_URLS: Final = rf"{SPACE}\x00-\x1f\x7f\x22<>\\^`{{|}}"
-HTTPS: Final = rf"[Hh][Tt][Tt][Pp][Ss]://([^{NOT_IN_URLS}/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(:({PORT}))?([/?#][^{NOT_IN_URLS}]*)?"
+HTTPS: Final = rf"[Hh][Tt][Tt][Pp][Ss]://([^{NOT_IN_URLS}/?#@:\[\]]+|\[({IPV6})\])(:({PORT}))?([/?#][^{NOT_IN_URLS}]*)?"
 TYPED: Final = 4096
 """Characters of what is typed as a password that has been set: more than any has."""
 EXAMPLE_PASSWORD: Final = "a long one of yours"

@@ -8,18 +8,25 @@ from zoneinfo import ZoneInfo, available_timezones
 from marshmallow import Schema, ValidationError, fields, validate
 
 from fw.schemas.common import Body, Query, at_least_one
-from fw.schemas.feedback import MESSAGE, Metadata
-from fw.schemas.rules import PORT, After, Day, Flag, Matching, Rule, Text, Whole, says
+from fw.schemas.feedback import MESSAGE, RATING, TOO_LONG, Metadata, is_too_long
+from fw.schemas.rules import IPV6, PORT, After, Day, Flag, Many, Matching, Rule, Text, Whole, in_any_case, says
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
 """The types that ask for a number, and its bounds."""
 TYPES: Final = ("button", "inline", "popup", *RATINGS)
 THEMES: Final = ("light", "dark", "auto")
-ORIGIN: Final = rf"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:({PORT}))?"
-# BCP 47 (RFC 5646, 2.1): language, then script, region, variants, extensions, private use.
+ORIGIN: Final = rf"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\[({IPV6})\])(:({PORT}))?"
+IRREGULAR: Final = (
+    *("en-GB-oed", "i-ami", "i-bnn", "i-default", "i-enochian", "i-hak", "i-klingon", "i-lux", "i-mingo", "i-navajo", "i-pwn"),
+    *("i-tao", "i-tay", "i-tsu", "sgn-BE-FR", "sgn-BE-NL", "sgn-CH-DE"),
+)
+"""Tags from before there was a grammar, and not of it (RFC 5646, 2.2.8)."""
+PRIVATE: Final = "[xX](-[A-Za-z0-9]{1,8})+"
+# BCP 47 (RFC 5646, 2.1): language, then script, region, variants, extensions, private use; or private use alone.
 LOCALE: Final = (
     r"([A-Za-z]{2,3}(-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?"
-    r"(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(-[0-9A-WY-Za-wy-z](-[A-Za-z0-9]{2,8})+)*(-[xX](-[A-Za-z0-9]{1,8})+)?"
+    r"(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(-[0-9A-WY-Za-wy-z](-[A-Za-z0-9]{2,8})+)*"
+    rf"(-{PRIVATE})?|{PRIVATE}|{'|'.join(map(in_any_case, IRREGULAR))}"
 )
 
 
@@ -43,9 +50,7 @@ class Settings(Body):
     color = Matching(r"#[0-9a-fA-F]{6}", "Must be a color such as #1a2b3c.", example="#1a2b3c")
     position = fields.String(validate=validate.OneOf(("bottom-right", "bottom-left")))
     locale = Matching(LOCALE, "Must be a language tag such as pt.", high=100, example="pt")
-    allowed_origins = fields.List(
-        Origin(), validate=validate.Length(max=20), **says("The sites that may show it; empty or absent: any.")
-    )
+    allowed_origins = Many(Origin(), None, 20, **says("The sites that may show it; empty or absent: any."))
 
 
 class Change(Body):
@@ -77,7 +82,13 @@ class Submit(Body):
 
     message = Text(0, MESSAGE, trim=True, example="Well done!", allow_none=True, load_default="")
     rating = Whole(
-        0, 10, allow_none=True, load_default=None, **says("1 to 5 for `rating`, 0 to 10 for `nps`, where it is required.")
+        *RATING,
+        allow_none=True,
+        load_default=None,
+        **says(
+            "1 to 5 for `rating`, 0 to 10 for `nps`, where it is required. It is kept as `metadata.rating`; if that is given "
+            "too, it is the same."
+        ),
     )
     metadata = Metadata(allow_none=True, load_default=None)
 
@@ -112,19 +123,30 @@ class Stats(Query):
     tz = Zone(load_default=ZoneInfo("UTC"), **says("Whose days: the IANA name of a time zone."))
 
 
-def refuse_unfit(values: Mapping[str, Any], widget_type: str) -> None:
-    """Refuse a submission that does not fit its widget's type. Raises `ValidationError`."""
-    errors = {}
-    low, high = RATINGS.get(widget_type, (0, 10))
-    rating = values["rating"]
+def fit(values: Mapping[str, Any], widget_type: str) -> dict[str, Any] | None:
+    """Return the metadata of a submission with its rating in it.
+
+    Raises `ValidationError` if the submission does not fit its widget's type, or says two ratings.
+    """
+    errors: dict[str, Any] = {}
+    low, high = RATINGS.get(widget_type, RATING)
+    rating: int | None = values["rating"]
+    metadata: dict[str, Any] | None = values["metadata"]
     if rating is None and widget_type in RATINGS:
         errors["rating"] = ["Missing data for required field."]
     elif rating is not None and not low <= rating <= high:
         errors["rating"] = [f"Must be from {low} to {high}."]
     if not values["message"] and widget_type not in RATINGS:
         errors["message"] = ["Must not be empty."]
+    if rating is not None:
+        if metadata and metadata.get("rating", rating) != rating:
+            errors["metadata"] = {"rating": ["Must be the same as 'rating'."]}
+        metadata = {**(metadata or {}), "rating": rating}
+        if is_too_long(metadata):
+            errors.setdefault("metadata", [TOO_LONG])
     if errors:
         raise ValidationError(errors)
+    return metadata
 
 
 CREATE: Final[Schema] = Create()

@@ -91,7 +91,8 @@ FROM (
 GROUP BY d.place;
 
 -- name: ratings
--- How often each rating was given through a widget, in a span of ids. Numeric: a sender may write any number.
+-- How often each rating was given through a widget, in a span of ids; what was stored as one and is none, from before there
+-- were bounds, does not count.
 SELECT (f.metadata ->> 'rating')::numeric AS rating, count(*) AS count
 FROM feedback AS f
 WHERE f.user_id = $1
@@ -99,6 +100,8 @@ WHERE f.user_id = $1
     AND f.id > $3
     AND f.id < $4
     AND f.deleted_at IS NULL
-    AND json_typeof(f.metadata -> 'rating') = 'number'
+    AND CASE json_typeof(f.metadata -> 'rating')
+        WHEN 'number' THEN (f.metadata ->> 'rating')::numeric BETWEEN 0 AND 10
+    END
 GROUP BY 1
 ORDER BY 1 DESC;

@@ -96,6 +96,8 @@ def mean(label: str, body: dict[str, Any]) -> None:
     if label == "POST /api/widgets/{id}/feedback":
         # Within the bounds of each type of widget, whichever it is.
         body.update(rating=5, message=(body.get("message") or "").strip() or "Well done!")
+        if "rating" in (body.get("metadata") or {}):
+            body["metadata"]["rating"] = 5
 
 
 def is_small(metadata: Any) -> bool:
