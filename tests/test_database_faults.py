@@ -202,7 +202,7 @@ async def test_says_that_there_is_no_such_database(make_client: MakeClient, data
 async def test_says_that_all_connections_are_taken(
     make_client: MakeClient, user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fw.database.ACQUIRE_SECONDS", 0.1)
+    monkeypatch.setattr("fw.database.USUAL_SECONDS", 0.1)
     busy = replace(user, client=await make_client(db_pool=1))
     async with pool_of(busy.client).acquire():
         for call in CALLS.values():
@@ -214,7 +214,7 @@ async def test_says_that_all_connections_are_taken(
 async def test_answers_all_who_wait_for_a_connection_in_vain(
     make_client: MakeClient, user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fw.database.ACQUIRE_SECONDS", 0.1)
+    monkeypatch.setattr("fw.database.USUAL_SECONDS", 0.1)
     busy = replace(user, client=await make_client(db_pool=1))
     async with pool_of(busy.client).acquire() as connection:
         sleeping = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))

@@ -46,7 +46,7 @@ class Readers:
         self._process_id = new_id()
         self._places: defaultdict[str, _Places] = defaultdict(_Places)
         self._free: set[str] = set()
-        self._is_known = False
+        self._beaten_at = float("-inf")
         self._beat_task = background.task("readers' leases", self._beat_for_ever)
         self._return_task = background.every("readers' places", lambda: RETURN_SECONDS, self.return_free)
 
@@ -58,8 +58,9 @@ class Readers:
     async def __aexit__(self, *_: object) -> None:
         await self._return_task.__aexit__()
         await self._beat_task.__aexit__()
-        with contextlib.suppress(Problem):
-            await self._database.change("readers.leave", self._process_id)
+        if self._beaten_at > 0:
+            with contextlib.suppress(Problem):
+                await self._database.change("readers.leave", self._process_id)
 
     @property
     def used(self) -> int:
@@ -88,7 +89,7 @@ class Readers:
             return True
         if places.used >= MOST:
             return False
-        if not self._is_known:
+        if asyncio.get_running_loop().time() - self._beaten_at >= BEAT_SECONDS:
             await self._beat()
         row = await self._database.change("readers.take", user_id, self._process_id, MOST)
         if row is None or not row["taken"]:
@@ -124,11 +125,13 @@ class Readers:
 
     async def _beat_for_ever(self) -> None:
         while True:
+            await asyncio.sleep(BEAT_SECONDS)
             try:
-                await self._beat()
+                # A process without readers has nothing to say.
+                if self._places:
+                    await self._beat()
             except Unavailable:
                 log.info("readers' leases wait for the database")
-            await asyncio.sleep(BEAT_SECONDS)
 
     async def _beat(self) -> None:
         """Say that this process lives; tell all its leases anew if they are not known (the tables do not survive a crash)."""
@@ -136,7 +139,7 @@ class Readers:
         if row is not None and row["is_new"]:
             leased = {user_id: places.leased for user_id, places in self._places.items() if places.leased}
             await self._database.change("readers.restore", self._process_id, list(leased), list(leased.values()))
-        self._is_known = True
+        self._beaten_at = asyncio.get_running_loop().time()
 
 
 def full() -> TooManyRequests:
