@@ -51,7 +51,5 @@ class Plugin(MarshmallowPlugin):
 
 
 def name_of(schema: Any) -> str:
-    """Name a schema: those of bodies by their noun too, as in WidgetChange."""
-    kind = schema if isinstance(schema, type) else type(schema)
-    noun = "" if kind.__module__ == answers.__name__ else kind.__module__.rpartition(".")[2].removesuffix("s").title()
-    return f"{noun}{kind.__name__}"
+    """Return what a schema is called in the API's description: as it says, so that it stays wherever its code goes."""
+    return str(schema.component)

@@ -71,7 +71,7 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
     for tag, text in prose.items():
         spec.tag({"name": tag, "description": text})
     components.register(spec)
-    by_id = {operation_id(route): route for route in routes}
+    by_id = {operation_of(route.handler).name: route for route in routes}
     for route in routes:
         described = describe_operation(spec, plugin, route)
         created = described["responses"].get(str(HTTPStatus.CREATED), {})
@@ -81,19 +81,10 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
     return spec.to_dict()
 
 
-def operation_id(route: Route) -> str:
-    return f"{tag_of(route)}_{route.handler.__name__}"
-
-
-def tag_of(route: Route) -> str:
-    """Name the group of an operation: the module of its handler."""
-    return route.handler.__module__.rpartition(".")[2]
-
-
 def link(route: Route) -> dict[str, Any]:
     """Lead from what was made to an operation on it."""
     return {
-        "operationId": operation_id(route),
+        "operationId": operation_of(route.handler).name,
         "parameters": dict.fromkeys(parameters_in(route.path), "$response.body#/id"),
         "description": summary(route),
     }
@@ -116,8 +107,8 @@ def read_prose() -> dict[str, str]:
 def describe_operation(spec: APISpec, plugin: Plugin, route: Route) -> dict[str, Any]:
     said = operation_of(route.handler)
     described: dict[str, Any] = {
-        "operationId": operation_id(route),
-        "tags": [tag_of(route)],
+        "operationId": said.name,
+        "tags": [said.tag],
         "summary": summary(route),
         "parameters": list(parameters(plugin, route, said)),
         "responses": responses(spec, route, said),

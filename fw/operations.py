@@ -29,8 +29,12 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What one handler takes, gives and refuses."""
+    """What one handler takes, gives and refuses.
 
+    `name` is what clients call it by: it stays, wherever the code goes. Its first word is the group that the operation is in.
+    """
+
+    name: str
     gives: tuple[Answer, ...]
     body: Mapping[str, Schema] = field(default_factory=dict)
     """By media type."""
@@ -46,15 +50,21 @@ class Operation:
     is_alone: bool = False
     """It needs neither the database nor any other server."""
 
+    @property
+    def tag(self) -> str:
+        return self.name.partition("_")[0]
+
 
 class Described(Protocol):
     operation: Operation
 
 
-def operation(*gives: Answer, body: Schema | Mapping[str, Schema] | None = None, **rest: Any) -> Callable[[Handler], Handler]:
+def operation(
+    name: str, *gives: Answer, body: Schema | Mapping[str, Schema] | None = None, **rest: Any
+) -> Callable[[Handler], Handler]:
     """Say what a handler takes, gives and refuses, as the fields of `Operation`; a schema alone is that of a JSON body."""
     by_media = {JSON: body} if isinstance(body, Schema) else body or {}
-    described = Operation(gives=gives, body=by_media, **rest)
+    described = Operation(name=name, gives=gives, body=by_media, **rest)
 
     def describe(handler: Handler) -> Handler:
         cast(Described, handler).operation = described

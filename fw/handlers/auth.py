@@ -19,7 +19,9 @@ from fw.schemas import users as schemas
 log = logging.getLogger("fw.auth")
 
 
-@operation(Answer(201, answers.Session()), body=schemas.REGISTER, refuses=(EmailTaken, UsernameTaken, TooManyRequests))
+@operation(
+    "auth_register", Answer(201, answers.Session()), body=schemas.REGISTER, refuses=(EmailTaken, UsernameTaken, TooManyRequests)
+)
 async def register(request: web.Request) -> web.Response:
     """Make an account and log it in."""
     # What is not valid counts too, here and below: to find that out takes its time.
@@ -41,6 +43,7 @@ async def register(request: web.Request) -> web.Response:
 
 
 @operation(
+    "auth_login",
     Answer(200, answers.Session()),
     body={JSON: schemas.LOGIN, FORM: schemas.LOGIN_FORM},
     refuses=(WrongCredentials, TooManyRequests),
@@ -70,7 +73,7 @@ async def login(request: web.Request) -> web.Response:
     return reply(with_token(user, ticket))
 
 
-@operation(Answer(204))
+@operation("auth_logout", Answer(204))
 async def logout(request: web.Request) -> web.Response:
     """End the session of the token."""
     caller = request[keys.CALLER]
@@ -80,13 +83,13 @@ async def logout(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-@operation(Answer(200, answers.Me()))
+@operation("auth_me", Answer(200, answers.Me()))
 async def me(request: web.Request) -> web.Response:
     """Tell who the token speaks for."""
     return reply(own(await request.app[keys.DATABASE].row("users.me", request[keys.CALLER].user_id)))
 
 
-@operation(Answer(204), body=schemas.PASSWORD_CHANGE, refuses=(TooManyRequests,))
+@operation("auth_change_password", Answer(204), body=schemas.PASSWORD_CHANGE, refuses=(TooManyRequests,))
 async def change_password(request: web.Request) -> web.Response:
     """Set a new password for whoever knows the current one, and end all other sessions."""
     values = await read_object(request)
@@ -104,7 +107,7 @@ async def change_password(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-@operation(Answer(204), body=schemas.PASSWORD_RESET, refuses=(TooManyRequests,))
+@operation("auth_reset_password", Answer(204), body=schemas.PASSWORD_RESET, refuses=(TooManyRequests,))
 async def reset_password(request: web.Request) -> web.Response:
     """Set a new password by a reset token, once, and end all sessions."""
     await request.app[keys.LIMITS].count(login=caller_bucket(request))

@@ -44,7 +44,7 @@ class Asset(NamedTuple):
     etag: str
 
 
-@operation(Answer(200), is_alone=True)
+@operation("docs_description", Answer(200), is_alone=True)
 async def description(request: web.Request) -> web.Response:
     """Describe the API in OpenAPI 3.1."""
     # The first time it takes some 50 ms, for which nobody else is to wait.
@@ -52,13 +52,14 @@ async def description(request: web.Request) -> web.Response:
     return web.Response(body=body, content_type="application/json", headers=cached(60))
 
 
-@operation(Answer(200, media=HTML), is_alone=True)
+@operation("docs_page", Answer(200, media=HTML), is_alone=True)
 async def page(request: web.Request) -> web.Response:
     """Show the API's description, to read and to try."""
     return show("docs.html")
 
 
 @operation(
+    "docs_asset",
     *(Answer(200, fields=("ETag",), media=media) for media in dict.fromkeys(ASSETS.values())),
     Answer(304, fields=("ETag",)),
     refuses=(NotFound,),
@@ -99,7 +100,7 @@ def pack(name: str) -> Asset:
     return Asset(content, ASSETS[name], hashlib.blake2b(content, digest_size=12).hexdigest())
 
 
-@operation(Answer(200, media=HTML), is_alone=True)
+@operation("docs_problems", Answer(200, media=HTML), is_alone=True)
 async def problems(request: web.Request) -> web.Response:
     """List all problems that there are."""
     rows = "".join(
@@ -110,7 +111,7 @@ async def problems(request: web.Request) -> web.Response:
     return show("problems.html", rows=rows)
 
 
-@operation(Answer(200, media=HTML), refuses=(NotFound,), is_alone=True)
+@operation("docs_problem", Answer(200, media=HTML), refuses=(NotFound,), is_alone=True)
 async def problem(request: web.Request) -> web.Response:
     """Explain a problem: what the `type` of every error leads to."""
     found = BY_SLUG.get(request.match_info["slug"])

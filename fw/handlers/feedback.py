@@ -26,6 +26,7 @@ MARK_AT_ONCE: Final = 2000
 
 
 @operation(
+    "feedback_submit",
     RECEIPT,
     body=schemas.SUBMIT,
     headers=schemas.SUBMIT_HEADERS,
@@ -43,7 +44,7 @@ async def submit(request: web.Request) -> web.Response:
     return await store(request, values, sender, username=username)
 
 
-@operation(Answer(200, answers.Inbox(), ("ETag",)), Answer(304, None, ("ETag",)), query=schemas.LIST)
+@operation("feedback_list_inbox", Answer(200, answers.Inbox(), ("ETag",)), Answer(304, None, ("ETag",)), query=schemas.LIST)
 async def list_inbox(request: web.Request) -> web.Response:
     """List the inbox, filtered, a page at a time."""
     wanted = read_query(request)
@@ -82,7 +83,7 @@ def tag(user_id: str, cursor: int, wanted: Mapping[str, Any]) -> str:
     return hashlib.blake2b(question.encode(), digest_size=12).hexdigest()
 
 
-@operation(Answer(200, answers.Feedback()), refuses=(NotFound,))
+@operation("feedback_show", Answer(200, answers.Feedback()), refuses=(NotFound,))
 async def show(request: web.Request) -> web.Response:
     """Show one item."""
     return reply(await find(request, request.match_info["ref"]))
@@ -97,7 +98,7 @@ async def find(request: web.Request, feedback_id: str) -> Mapping[str, Any]:
     return row
 
 
-@operation(Answer(200, answers.Feedback()), body=schemas.MARK, is_body_optional=True, refuses=(NotFound,))
+@operation("feedback_mark", Answer(200, answers.Feedback()), body=schemas.MARK, is_body_optional=True, refuses=(NotFound,))
 async def mark(request: web.Request) -> web.Response:
     """Mark one item read or unread."""
     values = await read_object(request)
@@ -110,7 +111,7 @@ async def mark(request: web.Request) -> web.Response:
     return reply(changed or await find(request, feedback_id))
 
 
-@operation(Answer(200, answers.Changed()), body=schemas.MARK_MANY)
+@operation("feedback_mark_many", Answer(200, answers.Changed()), body=schemas.MARK_MANY)
 async def mark_many(request: web.Request) -> web.Response:
     """Mark items as read: by their ids, or all that arrived up to a cursor."""
     values = await read_object(request)
@@ -127,7 +128,7 @@ async def mark_many(request: web.Request) -> web.Response:
     return reply({"changed": changed})
 
 
-@operation(Answer(204), refuses=(NotFound,))
+@operation("feedback_delete", Answer(204), refuses=(NotFound,))
 async def delete(request: web.Request) -> web.Response:
     """Delete an item: its text at once, its place in the log after seven days."""
     feedback_id = request.match_info["ref"]
@@ -141,7 +142,7 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-@operation(Answer(200, answers.Changes()), query=schemas.SINCE, refuses=(TooManyRequests,))
+@operation("feedback_changes", Answer(200, answers.Changes()), query=schemas.SINCE, refuses=(TooManyRequests,))
 async def changes(request: web.Request) -> web.Response:
     """Tell what changed after a cursor; if nothing has, wait for it."""
     wanted = read_query(request)

@@ -19,13 +19,13 @@ from fw.statements import migration_ids
 READY_SECONDS: Final = 2.0
 
 
-@operation(Answer(200, answers.Health()), is_alone=True)
+@operation("health_alive", Answer(200, answers.Health()), is_alone=True)
 async def alive(request: web.Request) -> web.Response:
     """Say that the process lives; nothing else is touched."""
     return reply({"status": "ok", "version": __version__})
 
 
-@operation(Answer(200, answers.Readiness()))
+@operation("health_ready", Answer(200, answers.Readiness()))
 async def ready(request: web.Request) -> web.Response:
     """Say what this process needs to serve, and which of it is missing."""
     database = request.app[keys.DATABASE]
@@ -44,7 +44,7 @@ async def ready(request: web.Request) -> web.Response:
     return reply({"status": "ready", "checks": dict.fromkeys(checks, "ok")})
 
 
-@operation(Answer(200, media="text/plain"), refuses=(Unauthorized,), optional_token="metrics", is_alone=True)
+@operation("health_metrics", Answer(200, media="text/plain"), refuses=(Unauthorized,), optional_token="metrics", is_alone=True)
 async def metrics(request: web.Request) -> web.Response:
     """Tell what has been counted, in Prometheus' text format, to who may know."""
     token = request.app[keys.CONFIG].metrics_token

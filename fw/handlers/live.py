@@ -22,6 +22,7 @@ MESSAGE_BYTES: Final = 4096
 
 
 @operation(
+    "live_follow",
     Answer(101),
     query=schemas.LIVE,
     refuses=(OriginNotAllowed, TooManyRequests, UpgradeRequired),

@@ -17,7 +17,7 @@ from fw.tokens import BILLING
 log = logging.getLogger("fw.auth")
 
 
-@operation(Answer(200, answers.PublicUser()), refuses=(NotFound,))
+@operation("users_public", Answer(200, answers.PublicUser()), refuses=(NotFound,))
 async def public(request: web.Request) -> web.Response:
     """Show what anyone may know of an account."""
     username = request.match_info["username"]
@@ -27,7 +27,12 @@ async def public(request: web.Request) -> web.Response:
     return reply(user)
 
 
-@operation(Answer(200, answers.User()), body=schemas.PROFILE, refuses=(EmailTaken, UsernameTaken, TooManyRequests))
+@operation(
+    "users_update_profile",
+    Answer(200, answers.User()),
+    body=schemas.PROFILE,
+    refuses=(EmailTaken, UsernameTaken, TooManyRequests),
+)
 async def update_profile(request: web.Request) -> web.Response:
     """Change what is given; another e-mail address only for whoever knows the password."""
     values = await read_object(request)
@@ -57,7 +62,7 @@ def password_needed() -> Invalid:
     return Invalid(errors={"current_password": ["Is needed to change the e-mail address."]})
 
 
-@operation(Answer(200, answers.User()), body=schemas.PREMIUM, refuses=(Forbidden, NotFound))
+@operation("users_set_premium", Answer(200, answers.User()), body=schemas.PREMIUM, refuses=(Forbidden, NotFound))
 async def set_premium(request: web.Request) -> web.Response:
     """Set premium: billing for anyone, a user off for themselves, and on where the configuration lets them."""
     values = await read_object(request)
@@ -80,7 +85,7 @@ async def set_premium(request: web.Request) -> web.Response:
     return reply(user)
 
 
-@operation(Answer(204), body=schemas.ACCOUNT_DELETION, refuses=(TooManyRequests,))
+@operation("users_delete", Answer(204), body=schemas.ACCOUNT_DELETION, refuses=(TooManyRequests,))
 async def delete(request: web.Request) -> web.Response:
     """Delete the account with all that is its own, for whoever knows the password."""
     values = await read_object(request)

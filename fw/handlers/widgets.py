@@ -24,7 +24,7 @@ EVENT: Final = "widget-event"
 COLUMNS: Final = ("name", "type", "theme", "settings", "is_active")
 
 
-@operation(Answer(200, answers.Widgets()), query=schemas.LIST)
+@operation("widgets_list_own", Answer(200, answers.Widgets()), query=schemas.LIST)
 async def list_own(request: web.Request) -> web.Response:
     """List the caller's widgets, newest first."""
     wanted = read_query(request)
@@ -35,6 +35,7 @@ async def list_own(request: web.Request) -> web.Response:
 
 
 @operation(
+    "widgets_create",
     Answer(201, answers.Widget(), ("Location",)),
     body=schemas.CREATE,
     refuses=(Forbidden, PremiumRequired),
@@ -65,7 +66,7 @@ async def limit_reached(request: web.Request) -> Forbidden | PremiumRequired:
     return PremiumRequired(f"A free account holds {FREE} widgets at most, a premium one {PREMIUM}.")
 
 
-@operation(Answer(200, answers.Widget()), refuses=(NotFound,))
+@operation("widgets_show", Answer(200, answers.Widget()), refuses=(NotFound,))
 async def show(request: web.Request) -> web.Response:
     """Show one of the caller's widgets."""
     return reply(await find(request, "widgets.one", request[keys.CALLER].user_id))
@@ -80,7 +81,7 @@ async def find(request: web.Request, statement: str, *owner: str) -> Row:
     return row
 
 
-@operation(Answer(200, answers.Widget()), body=schemas.CHANGE, refuses=(NotFound,))
+@operation("widgets_update", Answer(200, answers.Widget()), body=schemas.CHANGE, refuses=(NotFound,))
 async def update(request: web.Request) -> web.Response:
     """Change what is given of one of the caller's widgets."""
     values = await read_object(request)
@@ -93,7 +94,7 @@ async def update(request: web.Request) -> web.Response:
     return reply(row)
 
 
-@operation(Answer(204), refuses=(NotFound,))
+@operation("widgets_delete", Answer(204), refuses=(NotFound,))
 async def delete(request: web.Request) -> web.Response:
     """Delete one of the caller's widgets; its feedback stays."""
     widget_id = request.match_info["id"]
@@ -104,7 +105,7 @@ async def delete(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-@operation(Answer(200, answers.Stats()), query=schemas.STATS, refuses=(NotFound, PremiumRequired))
+@operation("widgets_stats", Answer(200, answers.Stats()), query=schemas.STATS, refuses=(NotFound, PremiumRequired))
 async def stats(request: web.Request) -> web.Response:
     """Report a widget's numbers, day by day."""
     wanted = read_query(request)
@@ -114,7 +115,7 @@ async def stats(request: web.Request) -> web.Response:
     return reply(await report(request.app[keys.DATABASE], user_id, widget, wanted.get("from_"), wanted.get("to"), wanted["tz"]))
 
 
-@operation(Answer(200, answers.WidgetConfig(), ("ETag",)), Answer(304, None, ("ETag",)), refuses=(NotFound,))
+@operation("widgets_config", Answer(200, answers.WidgetConfig(), ("ETag",)), Answer(304, None, ("ETag",)), refuses=(NotFound,))
 async def config(request: web.Request) -> web.Response:
     """Show what a page needs to show the widget, to anyone, cacheable for a minute."""
     widget = await find(request, "widgets.public")
@@ -128,6 +129,7 @@ async def config(request: web.Request) -> web.Response:
 
 
 @operation(
+    "widgets_submit",
     RECEIPT,
     body=schemas.SUBMIT,
     headers=SUBMIT_HEADERS,
@@ -154,7 +156,12 @@ async def submit(request: web.Request) -> web.Response:
     return await store(request, values, sender, user_id=widget["user_id"], widget_id=widget["id"])
 
 
-@operation(Answer(204), body={JSON: schemas.EVENT, "text/plain": schemas.EVENT}, refuses=(NotFound, TooManyRequests))
+@operation(
+    "widgets_count_event",
+    Answer(204),
+    body={JSON: schemas.EVENT, "text/plain": schemas.EVENT},
+    refuses=(NotFound, TooManyRequests),
+)
 async def count_event(request: web.Request) -> web.Response:
     """Count a view or an opening; a page that closes sends it as text/plain (sendBeacon)."""
     await request.app[keys.LIMITS].take((EVENT, caller_bucket(request)))

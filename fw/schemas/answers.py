@@ -1,7 +1,7 @@
 """What the API answers. Nothing is validated by these in service; the tests hold every answer to them."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from marshmallow import Schema, fields, validate
 
@@ -10,6 +10,9 @@ from fw.schemas import widgets
 
 class Answer(Schema):
     """An object of an answer: all of its fields are there, unless it says otherwise. Others may be added one day."""
+
+    component: ClassVar[str]
+    """What clients call it by: it stays, wherever the code goes."""
 
 
 class Count(fields.Integer):
@@ -35,6 +38,7 @@ class OneOf(fields.Field[Any]):
 
 
 class PublicUser(Answer):
+    component = "PublicUser"
     username = fields.String(required=True)
     profile_image = fields.String(required=True, allow_none=True)
     is_premium = fields.Boolean(required=True)
@@ -42,6 +46,7 @@ class PublicUser(Answer):
 
 
 class User(PublicUser):
+    component = "User"
     id = fields.UUID(required=True)
     email = fields.String(required=True)
     last_login = fields.DateTime(required=True, allow_none=True)
@@ -49,10 +54,12 @@ class User(PublicUser):
 
 
 class Me(User):
+    component = "Me"
     unread_count = Count()
 
 
 class Session(Answer):
+    component = "Session"
     user = fields.Nested(User, required=True)
     access_token = fields.String(required=True)
     token_type = fields.String(required=True, validate=validate.Equal("bearer"))
@@ -60,11 +67,13 @@ class Session(Answer):
 
 
 class Receipt(Answer):
+    component = "Receipt"
     id = fields.UUID(required=True)
     created_at = fields.DateTime(required=True)
 
 
 class Feedback(Answer):
+    component = "Feedback"
     id = fields.UUID(required=True)
     user_id = fields.UUID(required=True)
     message = fields.String(required=True)
@@ -77,6 +86,7 @@ class Feedback(Answer):
 
 
 class Inbox(Answer):
+    component = "Inbox"
     items = fields.List(fields.Nested(Feedback), required=True)
     next = fields.String(required=True, allow_none=True)
     unread_count = Count()
@@ -85,34 +95,41 @@ class Inbox(Answer):
 
 
 class Changed(Answer):
+    component = "Changed"
     changed = Count()
 
 
 class Event(Answer):
+    component = "Event"
     cursor = Count()
 
 
 class HelloEvent(Event):
+    component = "HelloEvent"
     event = fields.String(required=True, validate=validate.Equal("hello"))
     unread_count = Count()
 
 
 class CreatedEvent(Event):
+    component = "CreatedEvent"
     event = fields.String(required=True, validate=validate.Equal("created"))
     feedback = fields.Nested(Feedback, required=True)
 
 
 class UpdatedEvent(Event):
+    component = "UpdatedEvent"
     event = fields.String(required=True, validate=validate.Equal("updated"))
     feedback = fields.Nested(Feedback, required=True)
 
 
 class DeletedEvent(Event):
+    component = "DeletedEvent"
     event = fields.String(required=True, validate=validate.Equal("deleted"))
     id = fields.UUID(required=True)
 
 
 class ResyncEvent(Event):
+    component = "ResyncEvent"
     event = fields.String(required=True, validate=validate.Equal("resync"))
 
 
@@ -121,12 +138,14 @@ LIVE_EVENTS: Final = (HelloEvent, *CHANGES)
 
 
 class Changes(Answer):
+    component = "Changes"
     events = fields.List(OneOf("event", CHANGES), required=True)
     cursor = Count()
     more = fields.Boolean(required=True)
 
 
 class WidgetConfig(Answer):
+    component = "WidgetConfig"
     id = fields.UUID(required=True)
     username = fields.String(required=True)
     type = fields.String(required=True, validate=validate.OneOf(widgets.TYPES))
@@ -135,6 +154,7 @@ class WidgetConfig(Answer):
 
 
 class Widget(Answer):
+    component = "Widget"
     id = fields.UUID(required=True)
     user_id = fields.UUID(required=True)
     name = fields.String(required=True)
@@ -146,11 +166,13 @@ class Widget(Answer):
 
 
 class Widgets(Answer):
+    component = "Widgets"
     items = fields.List(fields.Nested(Widget), required=True)
     next = fields.String(required=True, allow_none=True)
 
 
 class DayStats(Answer):
+    component = "DayStats"
     date = fields.Date(required=True)
     views = Count()
     opens = Count()
@@ -158,6 +180,7 @@ class DayStats(Answer):
 
 
 class StatsTotals(Answer):
+    component = "StatsTotals"
     views = Count()
     opens = Count()
     submissions = Count()
@@ -168,6 +191,7 @@ class StatsTotals(Answer):
 
 
 class Stats(Answer):
+    component = "Stats"
     widget_id = fields.UUID(required=True)
     from_ = fields.Date(required=True, data_key="from")
     to = fields.Date(required=True)
@@ -178,11 +202,13 @@ class Stats(Answer):
 
 
 class Health(Answer):
+    component = "Health"
     status = fields.String(required=True, validate=validate.Equal("ok"))
     version = fields.String(required=True)
 
 
 class Readiness(Answer):
+    component = "Readiness"
     status = fields.String(required=True, validate=validate.Equal("ready"))
     checks = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
@@ -190,6 +216,7 @@ class Readiness(Answer):
 class Problem(Answer):
     """What went wrong (RFC 9457)."""
 
+    component = "Problem"
     type = fields.String(required=True, metadata={"format": "uri-reference"})
     title = fields.String(required=True)
     status = fields.Integer(required=True)

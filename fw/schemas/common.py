@@ -1,7 +1,7 @@
 """What all schemas of requests share: how they load, and rules over several fields."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, missing, validates_schema
 
@@ -46,6 +46,9 @@ class Input(Schema):
 
 class Body(Input):
     """A request body: what is not known is refused."""
+
+    component: ClassVar[str]
+    """What clients call it by: it stays, wherever the code goes."""
 
     class Meta:
         unknown = RAISE

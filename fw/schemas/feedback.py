@@ -103,6 +103,7 @@ def dump(metadata: Mapping[str, Any]) -> str:
 
 
 class Submit(Body):
+    component = "FeedbackSubmit"
     message = Text(1, MESSAGE, trim=True, example="Well done!", required=True)
     metadata = Metadata(allow_none=True, load_default=None)
 
@@ -143,10 +144,12 @@ class List(Query):
 
 
 class Mark(Body):
+    component = "FeedbackMark"
     is_read = Flag(load_default=True)
 
 
 class MarkMany(Body):
+    component = "FeedbackMarkMany"
     ids = Many(Id(), 1, 500, **says("These items."))
     up_to = Whole(0, BIGGEST, **says("All that arrived up to this cursor."))
     _one_way = exactly_one("ids", "up_to", example={"up_to": 42})
@@ -164,6 +167,7 @@ class Live(Query):
 class Hello(Body):
     """The first message of a live socket that has not said who it is."""
 
+    component = "FeedbackHello"
     type = fields.String(required=True, validate=validate.Equal("auth"))
     token = fields.String(required=True)
 

@@ -129,6 +129,7 @@ def refuse_own_name(password: str, *names: str, field: str = "password") -> None
 
 
 class Register(Body):
+    component = "UserRegister"
     email = EmailField(required=True)
     username = Username(required=True)
     password = NewPassword()
@@ -142,6 +143,7 @@ class Register(Body):
 class Login(Body):
     """A password and one of the three names of its account."""
 
+    component = "UserLogin"
     username = Text(1, 320, example="you")
     email = Text(1, 320, example="you@example.com")
     login = Text(1, 320, example="you")
@@ -152,6 +154,7 @@ class Login(Body):
 class LoginForm(Body):
     """The password form of OAuth 2 (RFC 6749, 4.3.2), whose `username` may be an e-mail address too."""
 
+    component = "UserLoginForm"
     grant_type = fields.String(validate=validate.Equal("password"))
     scope = fields.String()
     client_id = fields.String()
@@ -161,6 +164,7 @@ class LoginForm(Body):
 
 
 class Profile(Body):
+    component = "UserProfile"
     email = EmailField()
     username = Username()
     profile_image = ImageUrl(allow_none=True)
@@ -169,16 +173,19 @@ class Profile(Body):
 
 
 class Premium(Body):
+    component = "UserPremium"
     is_premium = Flag(required=True)
     username = Text(1, 320, example="you", **says("Whose, where billing asks; else the caller's own."))
 
 
 class PasswordChange(Body):
+    component = "UserPasswordChange"
     current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD, required=True)
     new_password = NewPassword()
 
 
 class PasswordReset(Body):
+    component = "UserPasswordReset"
     token = Text(
         1,
         200,
@@ -189,6 +196,7 @@ class PasswordReset(Body):
 
 
 class AccountDeletion(Body):
+    component = "UserAccountDeletion"
     current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD, required=True)
 
 

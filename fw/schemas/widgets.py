@@ -43,6 +43,7 @@ class Origin(Matching):
 
 
 class Settings(Body):
+    component = "WidgetSettings"
     title = Text(0, 200, example="How do you like it?")
     placeholder = Text(0, 200, example="Tell us")
     submit_label = Text(0, 200, example="Send")
@@ -56,6 +57,7 @@ class Settings(Body):
 class Change(Body):
     """Any part of a widget; at least one."""
 
+    component = "WidgetChange"
     name = Text(1, 100, trim=True, example="Footer")
     type = fields.String(validate=validate.OneOf(TYPES))
     theme = fields.String(validate=validate.OneOf(THEMES))
@@ -65,6 +67,7 @@ class Change(Body):
 
 
 class Create(Body):
+    component = "WidgetCreate"
     name = Text(1, 100, trim=True, example="Footer", required=True)
     type = fields.String(required=True, validate=validate.OneOf(TYPES))
     theme = fields.String(load_default="light", validate=validate.OneOf(THEMES))
@@ -80,6 +83,7 @@ class List(Query):
 class Submit(Body):
     """What a widget sends; where it asks for a rating, the rating is the point and the message may be left out."""
 
+    component = "WidgetSubmit"
     message = Text(0, MESSAGE, trim=True, example="Well done!", allow_none=True, load_default="")
     rating = Whole(
         *RATING,
@@ -94,6 +98,7 @@ class Submit(Body):
 
 
 class Event(Body):
+    component = "WidgetEvent"
     event = fields.String(required=True, validate=validate.OneOf(("view", "open")))
 
 
