@@ -8,28 +8,30 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from fw import cors, keys, middleware
+from fw import keys
+from fw.accounts.passwords import Passwords
+from fw.accounts.tokens import Tokens
 from fw.background import Background
 from fw.config import Config
-from fw.counters import Counters
-from fw.database import Database
-from fw.inbox.bus import make_bus
+from fw.database.bus import make_bus
+from fw.database.listener import Listener
+from fw.database.pool import Database
+from fw.database.purge import Purge
+from fw.docs.openapi import Description
 from fw.inbox.feed import Feed
 from fw.inbox.hub import Hub
 from fw.inbox.intake import Intake
-from fw.inbox.listener import Listener
 from fw.inbox.newcomers import Newcomers
 from fw.inbox.readers import Readers
-from fw.limits import Limits
-from fw.metrics import Metrics
-from fw.observer import Observer
-from fw.openapi import Description
-from fw.passwords import Passwords
-from fw.purge import Purge
 from fw.routes import ROUTES, Access, Origins
-from fw.tokens import Tokens
-from fw.tracking import Tracking
-from fw.turns import Turns
+from fw.telemetry.access_log import Observer
+from fw.telemetry.metrics import Metrics
+from fw.telemetry.sentry import Tracking
+from fw.web import cors
+from fw.web import envelope as middleware
+from fw.web.limits import Limits
+from fw.web.turns import Turns
+from fw.widgets.counters import Counters
 
 BODY_BYTES: Final = 64 * 1024
 REQUESTS_AT_ONCE: Final = 8

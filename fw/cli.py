@@ -16,13 +16,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from fw import __version__, logs
+from fw import __version__
+from fw.accounts.tokens import BILLING, Tokens
 from fw.config import Config, ConfigError, load
-from fw.database import Database
+from fw.database.kept_secret import kept_secret
+from fw.database.pool import Database
 from fw.errors import Problem
 from fw.ids import is_id
-from fw.kept_secret import kept_secret
-from fw.tokens import BILLING, Tokens
+from fw.telemetry import logs
 
 RESET_MINUTES: Final = 30
 
@@ -137,7 +138,7 @@ def provide(config: Config) -> Iterator[Config]:
 
 @contextmanager
 def embedded_database(config: Config) -> Iterator[Config]:
-    from fw.embedded import postgres
+    from fw.database.embedded import postgres
 
     with postgres(config.data_dir) as url:
         yield replace(config, database_url=url)
@@ -161,7 +162,9 @@ def serve(config: Config, options: argparse.Namespace) -> None:
 
 
 def listen_and_serve(config: Config) -> None:
-    from fw import capacity, migrations, server, workers
+    from fw import server, workers
+    from fw.database import connections as capacity
+    from fw.database import migrations
 
     # Until the server takes over.
     unwind_on_sigterm()
@@ -186,7 +189,7 @@ def unwind_on_sigterm() -> None:
 
 
 def migrate(config: Config, options: argparse.Namespace) -> None:
-    from fw import migrations
+    from fw.database import migrations
 
     if options.status:
         for migration_id, applied in migrations.status(config).items():
@@ -227,13 +230,13 @@ async def revoke_token(database: Database, token_id: str) -> None:
 
 
 def tail(config: Config, options: argparse.Namespace) -> None:
-    from fw.tail import tail
+    from fw.commands.tail import tail
 
     asyncio.run(tail(options.url, options.since))
 
 
 def backup(config: Config, options: argparse.Namespace) -> None:
-    from fw.backup import Progress, backup
+    from fw.commands.backup import Progress, backup
 
     unwind_on_sigterm()
     with Progress(sys.stderr) as progress:
@@ -242,7 +245,7 @@ def backup(config: Config, options: argparse.Namespace) -> None:
 
 
 def restore(config: Config, options: argparse.Namespace) -> None:
-    from fw.backup import Progress, restore
+    from fw.commands.backup import Progress, restore
 
     unwind_on_sigterm()
     with Progress(sys.stderr) as progress:
@@ -251,7 +254,7 @@ def restore(config: Config, options: argparse.Namespace) -> None:
 
 
 def openapi(config: Config, options: argparse.Namespace) -> None:
-    from fw.openapi import Description
+    from fw.docs.openapi import Description
     from fw.routes import ROUTES
 
     print(Description(ROUTES).json.decode())
@@ -259,8 +262,8 @@ def openapi(config: Config, options: argparse.Namespace) -> None:
 
 def doctor(config: Config, options: argparse.Namespace) -> int:
     """Examine whatever configuration there is. Returns 1 where something failed."""
-    from fw.doctor import report
-    from fw.findings import Subject
+    from fw.commands.doctor.finding import Subject
+    from fw.commands.doctor.report import report
 
     # What is going on is told by the findings.
     logs.configure("WARNING", config.log_format)
@@ -299,7 +302,7 @@ def reset(config: Config, options: argparse.Namespace) -> None:
 
 def run(config: Config, work: Callable[[Database], Awaitable[object]]) -> None:
     """Do some work on a database that is up to date."""
-    from fw import migrations
+    from fw.database import migrations
 
     async def with_database() -> None:
         async with Database(config) as database:

@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from fw.accounts.passwords import Passwords
+    from fw.accounts.tokens import Caller, Tokens
     from fw.background import Background
     from fw.config import Config
-    from fw.counters import Counters
-    from fw.database import Database
-    from fw.inbox.bus import Bus
+    from fw.database.bus import Bus
+    from fw.database.listener import Listener
+    from fw.database.pool import Database
+    from fw.docs.openapi import Description
     from fw.inbox.feed import Feed
     from fw.inbox.hub import Hub
     from fw.inbox.intake import Intake
-    from fw.inbox.listener import Listener
     from fw.inbox.newcomers import Newcomers
     from fw.inbox.readers import Readers
-    from fw.limits import Limits
-    from fw.metrics import Metrics
-    from fw.observer import Observer
-    from fw.openapi import Description
-    from fw.passwords import Passwords
     from fw.routes import Access
-    from fw.tokens import Caller, Tokens
-    from fw.turns import Turns
+    from fw.telemetry.access_log import Observer
+    from fw.telemetry.metrics import Metrics
+    from fw.web.limits import Limits
+    from fw.web.turns import Turns
+    from fw.widgets.counters import Counters
 
 CONFIG: Final[web.AppKey[Config]] = web.AppKey("config")
 BACKGROUND: Final[web.AppKey[Background]] = web.AppKey("background")

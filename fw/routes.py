@@ -6,7 +6,13 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from fw.handlers import auth, docs, feedback, health, live, users, widgets
+from fw.accounts import login as auth
+from fw.accounts import profile as users
+from fw.docs import pages as docs
+from fw.inbox import channel as live
+from fw.inbox import listing as feedback
+from fw.telemetry import health
+from fw.widgets import owner as widgets
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -12,17 +12,18 @@ import uvloop
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from fw import __version__, keys, search
+from fw import __version__, keys
+from fw.accounts.fields import email_key
+from fw.accounts.passwords import common_passwords
 from fw.app import create_app
 from fw.background import Task
 from fw.config import Config
 from fw.errors import BY_STATUS, Problem
-from fw.middleware import add_usual, request_id
-from fw.observer import AccessLog
-from fw.passwords import common_passwords
-from fw.payload import reply_problem
-from fw.schemas.users import email_key
-from fw.schemas.widgets import time_zones
+from fw.inbox import search
+from fw.telemetry.access_log import AccessLog
+from fw.web.envelope import add_usual, request_id
+from fw.web.request import reply_problem
+from fw.widgets.widget import time_zones
 
 log = logging.getLogger("fw.server")
 

@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema_rs
 from aiohttp import hdrs, web
 
-from fw.openapi import describe
+from fw.docs import answers_tmp as answers
+from fw.docs.openapi import describe
 from fw.routes import ROUTES
-from fw.schemas import answers
 
 
 @cache

@@ -18,8 +18,8 @@ from aiohttp.test_utils import TestClient
 
 from fw.app import create_app
 from fw.config import Config
-from fw.embedded import postgres
-from fw.migrations import migrate
+from fw.database.embedded import postgres
+from fw.database.migrations import migrate
 from tests.conformance import Conformance
 from tests.people import Person, make_person
 

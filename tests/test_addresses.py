@@ -8,7 +8,7 @@ import pytest
 from aiohttp import ClientSession, UnixConnector, web
 from aiohttp.test_utils import TestClient
 
-from fw.addresses import bucket, client_address, kept, parse
+from fw.web.address import bucket, client_address, kept, parse
 
 Ask = Callable[..., Awaitable[str]]
 

@@ -17,12 +17,13 @@ import pytest
 from aiohttp.test_utils import TestClient
 from psycopg import sql
 
-from fw import archive, embedded
-from fw.backup import GAP, Progress, backup, restore, tables
 from fw.cli import main
+from fw.commands import archive
+from fw.commands.backup import GAP, Progress, backup, restore, tables
 from fw.config import Config, ConfigError
-from fw.migrations import migrate, roll_back, status
-from fw.statements import migration_ids
+from fw.database import embedded
+from fw.database.migrations import migrate, roll_back, status
+from fw.database.statements import migration_ids
 from tests.conftest import SECRET, MakeClient, MakeDatabase
 from tests.people import PASSWORD, Person, body, make_person, nothing, problem
 from tests.processes import fw
@@ -231,7 +232,7 @@ async def test_a_file_that_breaks_while_it_is_restored_changes_nothing(
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * 0.8)])
     # As if it had been whole when it was first read.
-    monkeypatch.setattr("fw.backup.inspect", lambda *_: contents)
+    monkeypatch.setattr("fw.commands.backup.inspect", lambda *_: contents)
     with pytest.raises(ConfigError, match="broken"):
         await run(restore, world, path, force=True)
     assert rows(world.config.database_url) == before
@@ -348,7 +349,7 @@ def test_leaves_nothing_where_pg_dump_fails(
 ) -> None:
     config = Config(database_url=make_database())
     migrate(config)
-    monkeypatch.setattr("fw.backup.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("fw.commands.backup.LOCK_SECONDS", 0.2)
     with psycopg.connect(config.database_url) as connection:
         connection.execute("LOCK TABLE feedback IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(ConfigError, match=r"^pg_dump failed: .*timeout"):
@@ -362,7 +363,7 @@ def test_does_not_wait_for_ever_for_a_table_in_use(
     config = Config(database_url=make_database())
     migrate(config)
     backup(config, tmp_path / "all.dump", quiet())
-    monkeypatch.setattr("fw.backup.LOCK_SECONDS", 1)
+    monkeypatch.setattr("fw.commands.backup.LOCK_SECONDS", 1)
     with psycopg.connect(config.database_url) as connection:
         connection.execute("LOCK TABLE feedback IN ACCESS SHARE MODE")
         with pytest.raises(ConfigError, match="in use, and nothing was changed: stop the servers first"):

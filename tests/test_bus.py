@@ -15,7 +15,7 @@ import pytest
 
 from fw import keys
 from fw.config import Config
-from fw.inbox.bus import INBOXES, SESSIONS, Lost, make_bus
+from fw.database.bus import INBOXES, SESSIONS, Lost, make_bus
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, nothing
 from tests.test_live import close_code, connect, event

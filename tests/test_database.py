@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fw import migrations
 from fw.config import Config, ConfigError
-from fw.database import Database
+from fw.database import migrations
+from fw.database.pool import Database
 from fw.errors import Unavailable
 from tests.waiting import until
 

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient
 
 from fw import keys
 from fw.config import Config
-from fw.migrations import migrate
+from fw.database.migrations import migrate
 from tests.conftest import SECRET, MakeClient, MakeDatabase
 from tests.people import PASSWORD, Person, body, make_person, nothing, problem
 from tests.waiting import until
@@ -202,7 +202,7 @@ async def test_says_that_there_is_no_such_database(make_client: MakeClient, data
 async def test_says_that_all_connections_are_taken(
     make_client: MakeClient, user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fw.database.USUAL_SECONDS", 0.1)
+    monkeypatch.setattr("fw.database.pool.USUAL_SECONDS", 0.1)
     busy = replace(user, client=await make_client(db_pool=1))
     async with pool_of(busy.client).acquire():
         for call in CALLS.values():
@@ -214,7 +214,7 @@ async def test_says_that_all_connections_are_taken(
 async def test_answers_all_who_wait_for_a_connection_in_vain(
     make_client: MakeClient, user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fw.database.USUAL_SECONDS", 0.1)
+    monkeypatch.setattr("fw.database.pool.USUAL_SECONDS", 0.1)
     busy = replace(user, client=await make_client(db_pool=1))
     async with pool_of(busy.client).acquire() as connection:
         sleeping = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
@@ -231,7 +231,7 @@ async def test_answers_all_who_wait_for_a_connection_in_vain(
 async def test_says_that_a_statement_takes_too_long(
     make_client: MakeClient, user: Person, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("fw.database.STATEMENT_SECONDS", 0.3)
+    monkeypatch.setattr("fw.database.pool.STATEMENT_SECONDS", 0.3)
     client = await make_client()
     slow = replace(user, client=client)
     await user.receive()

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 import fw
-from fw.embedded import SYSTEM_USER
+from fw.database.embedded import SYSTEM_USER
 from tests.conftest import SECRET, MakeDatabase
 from tests.processes import fw as run_fw
 from tests.test_deploy import free_port

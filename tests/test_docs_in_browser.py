@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from playwright.async_api import Locator, Page, expect
 
-from fw.openapi import describe
+from fw.docs.openapi import describe
 from fw.routes import ROUTES
 from tests.browsing import browse, needs_browser
 from tests.people import PASSWORD, Person

@@ -22,15 +22,15 @@ from aiohttp.test_utils import TestClient
 from psycopg.conninfo import conninfo_to_dict
 
 from fw import __version__
-from fw.capacity import demand
+from fw.accounts.tokens import LEEWAY_SECONDS
 from fw.cli import main
+from fw.commands.doctor.database import check_clock
+from fw.commands.doctor.finding import Finding, Status, Subject
+from fw.commands.doctor.report import CHECKS, report
 from fw.config import Config, ConfigError, load
-from fw.database_checks import check_clock
-from fw.doctor import CHECKS, report
-from fw.findings import Finding, Status, Subject
-from fw.migrations import migrate
-from fw.statements import migration_ids
-from fw.tokens import LEEWAY_SECONDS
+from fw.database.connections import demand
+from fw.database.migrations import migrate
+from fw.database.statements import migration_ids
 from tests.conftest import MakeDatabase
 from tests.processes import fw
 from tests.servers import certificate, deaf_pooler, mail_server, proxy, silence
@@ -97,7 +97,7 @@ async def test_a_failing_check_hides_no_other(good: Config) -> None:
 
 
 async def test_every_check_has_a_time_limit(good: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fw.doctor.CHECK_SECONDS", 0.5)
+    monkeypatch.setattr("fw.commands.doctor.report.CHECK_SECONDS", 0.5)
     async with silence() as port:
         place = f"127.0.0.1:{port}"
         found = await examined(
@@ -206,14 +206,14 @@ async def test_listen(config: Config, make_database: MakeDatabase, monkeypatch: 
     dead = replace(config, listen_url=DEAD)
     assert_finding(await look("listen", dead), Status.FAILED, "^FW_LISTEN_URL: .*Connect call failed", "FW_LISTEN_URL leads to")
     # A notification reaches the listeners of its own database alone.
-    monkeypatch.setattr("fw.database_checks.HEARD_SECONDS", 0.3)
+    monkeypatch.setattr("fw.commands.doctor.database.HEARD_SECONDS", 0.3)
     elsewhere = replace(config, listen_url=make_database())
     assert_finding(await look("listen", elsewhere), Status.FAILED, "^FW_LISTEN_URL: .*no notification arrived", "same database")
 
 
 async def test_listen_through_a_transaction_pooler(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes LISTEN, and what is told never comes: only trying shows it."""
-    monkeypatch.setattr("fw.database_checks.HEARD_SECONDS", 0.3)
+    monkeypatch.setattr("fw.commands.doctor.database.HEARD_SECONDS", 0.3)
     folder = conninfo_to_dict(config.database_url).get("host")
     if not folder or not str(folder).startswith("/"):
         pytest.skip("the server of the tests has no Unix socket")

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestClient
 
 from fw import keys
 from fw.config import Config
-from fw.database import Database
+from fw.database.pool import Database
 from fw.errors import CATALOGUE
 from fw.routes import ROUTES
 from fw.server import make_runner

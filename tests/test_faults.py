@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from fw.embedded import Cluster, _ensure_running, _find, _is_running
+from fw.database.embedded import Cluster, _ensure_running, _find, _is_running
 from tests.load import more, under_load
 from tests.people import PASSWORD
 from tests.processes import Process, fw

@@ -30,7 +30,7 @@ async def runner(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     """The server itself, more impatient than usual."""
     monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(server, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr("fw.payload.BODY_SECONDS", 0.3)
+    monkeypatch.setattr("fw.web.request.BODY_SECONDS", 0.3)
     runner = make_runner(replace(config))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -149,9 +149,10 @@ def test_a_connection_outlives_the_platforms_router() -> None:
 
 FIRST_REQUESTS = """
 import sys
-from fw import search
+from fw.inbox import search
 from fw.config import Config
-from fw.schemas import users, widgets
+from fw.widgets import widget as widgets
+from fw.accounts import fields as users
 from fw.server import make_runner
 
 make_runner(Config(jwt_secrets=("s" * 32,)))

@@ -11,9 +11,9 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw.config import Config
-from fw.database import Database, Locked
+from fw.database.bus import PostgresBus
+from fw.database.pool import Database, Locked
 from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
-from fw.inbox.bus import PostgresBus
 from fw.inbox.intake import Intake, Submission
 from tests.conftest import MakeUser
 from tests.people import Person, problem
@@ -388,7 +388,7 @@ async def test_a_locked_inbox_alone_is_unavailable_in_a_moment(
 async def test_rows_that_wait_are_refused_with_the_batch_for_which_the_database_was_silent(
     database: Database, bus: PostgresBus, people: list[Person], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fw.database.USUAL_SECONDS", 0.5)
+    monkeypatch.setattr("fw.database.pool.USUAL_SECONDS", 0.5)
     async with Intake(database, bus, writers=1) as intake:
         transaction = sql.transaction()
         await transaction.start()

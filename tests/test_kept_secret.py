@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from fw.commands.doctor.finding import Status, Subject
+from fw.commands.doctor.machine import check_secret
 from fw.config import Config, ConfigError
-from fw.findings import Status, Subject
-from fw.kept_secret import Unfit, kept_secret
-from fw.machine_checks import check_secret
+from fw.database.kept_secret import Unfit, kept_secret
 from tests.processes import fw
 
 GOOD = "b7f4a1c98e3d52066f1a0c7d9be8253419ce"

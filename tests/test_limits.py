@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient
 
 from fw import keys
 from fw.config import RATES, Config
-from fw.windows import MOST, OwnWindows, Reached, RedisWindows
+from fw.web.windows import MOST, OwnWindows, Reached, RedisWindows
 from tests.conftest import MakeClient
 from tests.people import Person, body, problem
 from tests.test_bus import REDIS, redis_server

@@ -11,9 +11,8 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient
 
 from fw import keys
-from fw.handlers import live
-from fw.inbox import feed
-from fw.inbox import live as sockets
+from fw.inbox import channel as live
+from fw.inbox import feed, sockets
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, nothing, problem
 from tests.waiting import until

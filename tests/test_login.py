@@ -14,10 +14,10 @@ import bcrypt
 import pytest
 from aiohttp.test_utils import TestClient
 
-from fw import passwords
+from fw.accounts import passwords
 from fw.config import Config
-from fw.migrations import migrate
-from fw.statements import statements
+from fw.database.migrations import migrate
+from fw.database.statements import statements
 from tests.conftest import MakeClient, MakeDatabase, MakeUser
 from tests.people import PASSWORD, Person, body, make_person, problem
 from tests.waiting import until

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from fw.logs import JsonFormatter, Request, TextFormatter
+from fw.telemetry.logs import JsonFormatter, Request, TextFormatter
 from tests.people import PASSWORD
 from tests.processes import Process, fw
 from tests.test_errors import exchange

@@ -9,9 +9,9 @@ import asyncpg
 import psycopg
 import pytest
 
-from fw import statements
 from fw.config import Config, ConfigError
-from fw.migrations import LOCK, migrate, roll_back, status
+from fw.database import statements
+from fw.database.migrations import LOCK, migrate, roll_back, status
 from tests.conftest import MakeDatabase
 from tests.processes import fw
 from tests.waiting import until

@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 
 from fw import errors
 from fw.cli import main
-from fw.openapi import describe
+from fw.docs.openapi import describe
 from fw.routes import ROUTES, Access, Route
 from tests.conformance import document, resolve, validator
 from tests.conftest import MakeClient

@@ -9,8 +9,8 @@ import pytest
 
 from fw import ids
 from fw.config import Config
-from fw.database import Database
-from fw.inbox.bus import PostgresBus
+from fw.database.bus import PostgresBus
+from fw.database.pool import Database
 from fw.inbox.intake import Intake, Submission
 from tests.people import Person, body
 

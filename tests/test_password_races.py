@@ -12,9 +12,9 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from fw import keys
-from fw.passwords import digest
-from fw.statements import statements
-from fw.tokens import Ticket
+from fw.accounts.passwords import digest
+from fw.accounts.tokens import Ticket
+from fw.database.statements import statements
 from tests.conftest import MakeUser
 from tests.people import Person, body, nothing, problem
 from tests.test_password import LOGIN, NEW, RESET, change, offer_reset

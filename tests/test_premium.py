@@ -10,8 +10,8 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw import keys
+from fw.accounts.tokens import BILLING
 from fw.routes import ROUTES, Access
-from fw.tokens import BILLING
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, make_person, problem
 

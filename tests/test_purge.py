@@ -5,11 +5,11 @@ import asyncio
 import asyncpg
 import pytest
 
-from fw import purge as module
 from fw.background import Background
 from fw.config import Config
-from fw.database import Database
-from fw.purge import Purge
+from fw.database import purge as module
+from fw.database.pool import Database
+from fw.database.purge import Purge
 from tests.people import Person, body, nothing
 
 LOCK = 112685394489712

@@ -13,7 +13,7 @@ from aiohttp import ClientWebSocketResponse, WSServerHandshakeError
 
 from fw.background import Background
 from fw.config import Config
-from fw.database import Database
+from fw.database.pool import Database
 from fw.errors import TooManyRequests
 from fw.inbox import readers
 from fw.inbox.readers import Readers

@@ -9,7 +9,7 @@ import jwt
 import pytest
 from aiohttp.test_utils import TestClient
 
-from fw.passwords import common_passwords
+from fw.accounts.passwords import common_passwords
 from fw.routes import ROUTES
 from tests.conftest import MakeClient
 from tests.people import PASSWORD, Person, body, make_person, nothing, problem

@@ -12,8 +12,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from fw import handlers
+from fw.accounts.fields import RESERVED
 from fw.routes import ROUTES, Access, Route
-from fw.schemas.users import RESERVED
 from tests.conftest import MakeClient
 from tests.people import problem
 

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
-from fw.schemas import feedback, users, widgets
-from fw.schemas.common import Input, Query
-from fw.schemas.rules import SPACE
+from fw.accounts import fields as users
+from fw.inbox import fields as feedback
+from fw.web.fields import SPACE
+from fw.web.schemas import Input, Query
+from fw.widgets import widget as widgets
 
 SCHEMAS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": value

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fw.search import SCRIPTS_WITH_CASES, pattern
+from fw.inbox.search import SCRIPTS_WITH_CASES, pattern
 from tests.people import Person
 
 STORED = st.characters(blacklist_categories=("Cs",), blacklist_characters="\0")

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import fw
-from fw import purge
-from fw.schemas import feedback
-from fw.statements import statements
+from fw.database import purge
+from fw.database.statements import statements
+from fw.inbox import fields as feedback
 
 LAYERS = (
     "__main__",
@@ -167,7 +167,7 @@ def test_sql_stands_in_its_files() -> None:
     wrong = [
         f"{name} has SQL of its own: {text.strip()[:60]!r}"
         for name in sorted(modules())
-        if name != "fw.migrations"
+        if name != "fw.database.migrations"
         for text in texts(name)
         if SQL.match(text) and text != "SELECT 1"
     ]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient
 
+from fw.commands.tail import SignedOutError, Tail, line, log_in, tail, token_path
 from fw.config import ConfigError
-from fw.tail import SignedOutError, Tail, line, log_in, tail, token_path
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, nothing
 from tests.waiting import until

@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fw.passwords import common_passwords
-from fw.schemas.users import RESERVED, USERNAME
+from fw.accounts.fields import RESERVED, USERNAME
+from fw.accounts.passwords import common_passwords
 from tests.conftest import MakeClient
 from tests.people import PASSWORD, Person, body, make_person, problem
 

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from fw.tokens import LEEWAY_SECONDS
+from fw.accounts.tokens import LEEWAY_SECONDS
 from tests.conftest import SECRET, MakeClient, MakeUser
 from tests.people import Person, body, make_person, nothing, problem
 

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from fw import __version__, keys
 from fw.config import Config, ConfigError, load
-from fw.database import Database
+from fw.database.pool import Database
 from tests.conftest import MakeClient
 from tests.people import body, make_person, problem
 from tests.waiting import until

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from fw import keys, turns
+from fw import keys
 from fw.errors import TooManyRequests
-from fw.turns import Turns
+from fw.web import turns
+from fw.web.turns import Turns
 from tests.conftest import MakeClient, MakeUser
 from tests.people import body, problem
 from tests.waiting import until

@@ -11,7 +11,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from fw.config import RATES, Config
-from fw.migrations import migrate
+from fw.database.migrations import migrate
 from tests.conftest import MakeClient, MakeDatabase
 from tests.people import Person, body, make_person, nothing, problem
 from tests.waiting import until

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from fw.errors import Invalid, PremiumRequired
 from fw.ids import EPOCH
-from fw.statistics import choose_days, start, totals
+from fw.widgets.statistics import choose_days, start, totals
 from tests.conftest import MakeUser
 from tests.people import Person, body, nothing, problem
 

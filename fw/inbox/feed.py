@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from fw.database import Database, Row
+from fw.database.pool import Database, Row
 from fw.errors import Unauthorized
 
 MOST: Final = 500

@@ -10,10 +10,10 @@ from time import time
 from typing import Final, Self
 
 from fw.background import Background
-from fw.database import Database
+from fw.database.pool import Database
 from fw.errors import Problem, Unauthorized, Unavailable
 from fw.inbox.feed import Feed, Reading
-from fw.inbox.live import Close, Socket, as_frames
+from fw.inbox.sockets import Close, Socket, as_frames
 
 log = logging.getLogger("fw.hub")
 

@@ -10,10 +10,10 @@ from itertools import groupby
 from time import monotonic
 from typing import Final, Self
 
-from fw.database import Database, Locked
+from fw.database.bus import INBOXES, Bus
+from fw.database.pool import Database, Locked
 from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
 from fw.ids import LOWEST, created_at, new_id
-from fw.inbox.bus import INBOXES, Bus
 
 log = logging.getLogger("fw.intake")
 

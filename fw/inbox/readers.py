@@ -12,7 +12,7 @@ from collections import defaultdict
 from typing import Final, Self
 
 from fw.background import Background
-from fw.database import Database
+from fw.database.pool import Database
 from fw.errors import Problem, TooManyRequests, Unavailable
 from fw.ids import new_id
 

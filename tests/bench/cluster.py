@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from fw.accounts.tokens import Tokens
 from fw.config import Config
-from fw.database import Database
-from fw.embedded import postgres
+from fw.database.embedded import postgres
+from fw.database.migrations import migrate
+from fw.database.pool import Database
 from fw.ids import new_id
-from fw.migrations import migrate
-from fw.tokens import Tokens
 
 SECRET: Final = "a secret of the benchmarks of 32 bytes and more"
 SETTINGS: Final = ("fsync=on", "synchronous_commit=on", "full_page_writes=on", "max_connections=200", "max_wal_size=4GB")

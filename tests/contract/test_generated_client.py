@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from aiohttp.test_utils import TestClient
 
-from fw.openapi import describe
+from fw.docs.openapi import describe
 from fw.routes import ROUTES
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fw.openapi import describe
+from fw.docs.openapi import describe
 from fw.routes import ROUTES
 
 OPERATIONS = """

@@ -9,8 +9,8 @@ import uvicorn
 import uvloop
 from aiohttp import web
 
+from fw.accounts.tokens import ALGORITHM, AUDIENCE
 from fw.config import Config
-from fw.tokens import ALGORITHM, AUDIENCE
 
 POOL: Final = Config().db_pool
 """As many connections as the service has."""

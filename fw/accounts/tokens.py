@@ -1,0 +1,136 @@
+"""Tokens: JWTs (HS256) that are as alive as their session in the database."""
+
+import logging
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import jwt
+
+from fw.config import Config
+from fw.database.pool import Database
+from fw.errors import Unauthorized
+from fw.ids import is_id, new_id
+
+log = logging.getLogger("fw.auth")
+
+ISSUER: Final = "feedbackwave"
+AUDIENCE: Final = "feedbackwave-api"
+ALGORITHM: Final = "HS256"
+BILLING: Final = "billing"
+LEEWAY_SECONDS: Final = 60.0
+"""How far the clock of the host that made a token may be ahead of ours."""
+REMEMBERED: Final = 10_000
+REQUIRED: Final = ("iss", "aud", "sub", "jti", "iat", "exp")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, until when (seconds since 1970): a user by id in a session, or (with a scope) another system."""
+
+    user_id: str
+    session_id: str
+    expires_at: float
+    scope: str = ""
+
+    @property
+    def seconds_left(self) -> float:
+        return self.expires_at - time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A session about to be opened: its id, its end, how long it lives, and the token that stands for it."""
+
+    session_id: str
+    expires_at: datetime
+    seconds: int
+    token: str
+
+
+class Tokens:
+    """Makes and checks tokens. The first secret signs, all verify, so that a secret can be changed at leisure."""
+
+    def __init__(self, config: Config, database: Database) -> None:
+        self._secrets = config.jwt_secrets
+        self._ttl = timedelta(seconds=config.jwt_ttl)
+        self._database = database
+        # What a token says does not change; whether its session lasts is asked every time.
+        self._known: dict[str, Caller] = {}
+
+    def issue(self, user_id: str) -> Ticket:
+        """Make the token of a new session of a user."""
+        return self._sign({"sub": user_id}, self._ttl)
+
+    def issue_service(self, scope: str, life: timedelta) -> Ticket:
+        """Make a token for another system, good for one scope."""
+        return self._sign({"sub": scope, "scope": scope}, life)
+
+    def _sign(self, claims: dict[str, Any], life: timedelta) -> Ticket:
+        now = datetime.now(UTC).replace(microsecond=0)
+        ticket_id, end = new_id(), now + life
+        claims |= {"iss": ISSUER, "aud": AUDIENCE, "jti": ticket_id, "iat": now, "exp": end}
+        return Ticket(ticket_id, end, int(life.total_seconds()), jwt.encode(claims, self._secrets[0], ALGORITHM))
+
+    async def authenticate(self, token: str) -> Caller:
+        """Find who a token speaks for. Raises `Unauthorized`."""
+        caller = self.verify(token)
+        await self.confirm(caller)
+        return caller
+
+    async def confirm(self, caller: Caller) -> None:
+        """Make sure that a caller's session still lasts. Raises `Unauthorized`."""
+        if caller.scope:
+            row = await self._database.row("sessions.is_service_live", caller.session_id, caller.scope)
+        else:
+            row = await self._database.row("sessions.is_live", caller.user_id, caller.session_id)
+        if row is None:
+            log.info("token refused: session is over", extra={"session_id": caller.session_id})
+            raise Unauthorized("This token is no longer valid.")
+
+    def verify(self, token: str) -> Caller:
+        """Check everything about a token that needs no database. Raises `Unauthorized`, whatever the bytes."""
+        caller = self._known.get(token)
+        if caller is None:
+            caller = self._decode(token)
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[token] = caller
+        if caller.seconds_left <= 0:
+            raise Unauthorized
+        return caller
+
+    def _decode(self, token: str) -> Caller:
+        if not token or not token.isascii():
+            raise Unauthorized
+        for secret in self._secrets:
+            try:
+                claims = jwt.decode(
+                    token,
+                    secret,
+                    algorithms=[ALGORITHM],
+                    audience=AUDIENCE,
+                    issuer=ISSUER,
+                    # Of the end too, as far as this library sees; `verify` keeps to it exactly.
+                    leeway=LEEWAY_SECONDS,
+                    options={"require": list(REQUIRED), "strict_aud": True},
+                )
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.PyJWTError, ValueError, RecursionError) as error:
+                log.info("token refused", extra={"reason": type(error).__name__})
+                raise Unauthorized from None
+            return _caller(claims)
+        log.info("token refused", extra={"reason": "signed by nobody we know"})
+        raise Unauthorized
+
+
+def _caller(claims: dict[str, Any]) -> Caller:
+    scope, subject, session_id = claims.get("scope", ""), claims["sub"], claims["jti"]
+    if not all(isinstance(claim, str) for claim in (scope, subject, session_id)) or not is_id(session_id):
+        raise Unauthorized
+    if subject != scope if scope else not is_id(subject):
+        raise Unauthorized
+    return Caller(subject if not scope else str(uuid.UUID(int=0)), session_id, float(claims["exp"]), scope)

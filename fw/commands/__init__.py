@@ -1,0 +1,1 @@
+"""The commands of `fw`, a module each."""

@@ -1,0 +1,200 @@
+"""The bus that carries hints between processes: that inboxes moved, that sessions of users ended. Two functions, twice.
+
+A hint is only a hint: whoever hears it reads the table, so a lost one costs time and never data.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Protocol, Self
+
+import asyncpg
+
+from fw.config import Config
+from fw.database.pool import BROKEN
+
+log = logging.getLogger("fw.bus")
+
+INBOXES: Final = "fw_inbox"
+SESSIONS: Final = "fw_session"
+CONNECT_SECONDS: Final = 5.0
+PUBLISH_SECONDS: Final = 0.5
+AWAY_SECONDS: Final = 2.0
+
+Hear = Callable[[str, list[str]], None]
+"""Takes a channel and the ids of the users that it tells of."""
+
+
+class Lost(Exception):
+    """The connection to the bus is gone, or was never there."""
+
+
+class Subscription(Protocol):
+    """A live connection that hears."""
+
+    lost: asyncio.Event
+
+    async def probe(self) -> None:
+        """Ask for a sign of life. Raises `Lost`; the caller bounds the time."""
+
+
+class Bus(Protocol):
+    """Carries hints to every process that has subscribed, this one too. Open for as long as its block."""
+
+    in_transaction: bool
+    """Whether the statements that change something tell of it themselves, so that `publish` has nothing to do."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def publish(self, channel: str, user_ids: Collection[str]) -> None:
+        """Tell of users. Never raises: what could not be told is found by the sweep."""
+
+    def subscribe(self, hear: Hear) -> AbstractAsyncContextManager[Subscription]:
+        """Hear until the block ends. Raises `Lost` where there is no connection."""
+
+
+class PostgresSubscription:
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.lost = asyncio.Event()
+        self._connection = connection
+        connection.add_termination_listener(lambda _: self.lost.set())
+
+    async def probe(self) -> None:
+        try:
+            await self._connection.execute("SELECT 1")
+        except (*BROKEN, asyncpg.PostgresError) as error:
+            raise Lost(type(error).__name__) from error
+
+
+class PostgresBus:
+    """LISTEN and NOTIFY. A notification is part of the transaction that it tells of: both happen, or neither."""
+
+    in_transaction = True
+
+    def __init__(self, config: Config) -> None:
+        self._url = config.direct_url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close nothing: each subscription has closed its own connection."""
+
+    async def publish(self, channel: str, user_ids: Collection[str]) -> None:
+        """Do nothing: the statement has."""
+
+    @asynccontextmanager
+    async def subscribe(self, hear: Hear) -> AsyncIterator[PostgresSubscription]:
+        """Listen on a connection of its own: on one of the pool, LISTEN would end at its release."""
+
+        def take(connection: Any, pid: int, channel: str, payload: object) -> None:
+            hear(channel, str(payload).split(","))
+
+        connection = None
+        try:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    connection = await asyncpg.connect(self._url, server_settings={"application_name": "feedbackwave listener"})
+                    await connection.add_listener(INBOXES, take)
+                    await connection.add_listener(SESSIONS, take)
+            except (*BROKEN, asyncpg.PostgresError) as error:
+                raise Lost(type(error).__name__) from error
+            yield PostgresSubscription(connection)
+        finally:
+            if connection is not None:
+                connection.terminate()
+
+
+class RedisSubscription:
+    def __init__(self, pubsub: Any) -> None:
+        self.lost = asyncio.Event()
+        self._pubsub = pubsub
+        self._answered = asyncio.Event()
+
+    async def hear(self, hear: Hear) -> None:
+        """Pass messages on until the connection ends, however it does."""
+        try:
+            async for message in self._pubsub.listen():
+                if message["type"] == "message":
+                    hear(message["channel"], message["data"].split(","))
+                elif message["type"] == "pong":
+                    self._answered.set()
+        # Whatever the driver says, the connection is no more.
+        except Exception as error:  # noqa: BLE001
+            log.warning("redis lost", extra={"reason": type(error).__name__})
+        finally:
+            self.lost.set()
+
+    async def probe(self) -> None:
+        self._answered.clear()
+        try:
+            await self._pubsub.ping()
+        except Exception as error:
+            raise Lost(type(error).__name__) from error
+        await self._answered.wait()
+
+
+class RedisBus:
+    """Redis pub/sub, for when the hints outgrow NOTIFY, whose commit takes a lock of the whole database."""
+
+    in_transaction = False
+
+    def __init__(self, config: Config) -> None:
+        # The extra `redis`: nobody else pays for the import.
+        from redis.asyncio import Redis
+
+        self._away_until = 0.0
+        self._client: Any = Redis.from_url(
+            config.redis_url, decode_responses=True, protocol=2, socket_connect_timeout=CONNECT_SECONDS
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with contextlib.suppress(Exception):
+            await self._client.aclose()
+
+    async def publish(self, channel: str, user_ids: Collection[str]) -> None:
+        """Tell of users, after the change was committed."""
+        clock = asyncio.get_running_loop().time
+        if clock() < self._away_until:
+            return
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._client.publish(channel, ",".join(user_ids))
+        # The change stands, whatever becomes of its hint.
+        except Exception as error:  # noqa: BLE001
+            log.warning("redis: a hint was lost", extra={"reason": type(error).__name__})
+            # Who waits for an answer is not to wait for a Redis that is away, again and again.
+            self._away_until = clock() + AWAY_SECONDS
+
+    @asynccontextmanager
+    async def subscribe(self, hear: Hear) -> AsyncIterator[RedisSubscription]:
+        """Listen on a connection of its own."""
+        pubsub = self._client.pubsub()
+        try:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await pubsub.subscribe(INBOXES, SESSIONS)
+            except Exception as error:
+                raise Lost(type(error).__name__) from error
+            subscription = RedisSubscription(pubsub)
+            hearing = asyncio.create_task(subscription.hear(hear))
+            try:
+                yield subscription
+            finally:
+                hearing.cancel()
+                await asyncio.gather(hearing, return_exceptions=True)
+        finally:
+            with contextlib.suppress(Exception):
+                await pubsub.aclose()
+
+
+def make_bus(config: Config) -> Bus:
+    """Choose the bus by the configuration."""
+    return RedisBus(config) if config.redis_url else PostgresBus(config)

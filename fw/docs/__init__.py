@@ -1,0 +1,1 @@
+"""The API's description, and the pages that explain it."""

@@ -1,0 +1,55 @@
+"""Marshmallow's schemas, and the fields of our own, as JSON Schema."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from marshmallow import Schema, fields, validate
+
+from fw.docs import answers_tmp as answers
+from fw.web.fields import Rule
+
+
+class Converter(OpenAPIConverter):
+    """Turns marshmallow's schemas and our own fields into JSON Schema."""
+
+    def init_attribute_functions(self) -> None:
+        super().init_attribute_functions()
+        # Whether null passes is added to what there is, so it comes last.
+        self.attribute_functions[-1:-1] = [self.rule2properties, self.one_of2properties]
+
+    def rule2properties(self, field: fields.Field[Any], **_: Any) -> dict[str, Any]:
+        return field.describe() if isinstance(field, Rule) else {}
+
+    def one_of2properties(self, field: fields.Field[Any], **_: Any) -> dict[str, Any]:
+        return self.one_of(field.key, field.choices) if isinstance(field, answers.OneOf) else {}
+
+    def one_of(self, key: str, choices: Iterable[type[Schema]]) -> dict[str, Any]:
+        """Describe one of several objects, told apart by the constant of a field."""
+        references = {constant_of(choice, key): self.resolve_nested_schema(choice) for choice in choices}
+        mapping = {constant: reference["$ref"] for constant, reference in references.items()}
+        return {"oneOf": list(references.values()), "discriminator": {"propertyName": key, "mapping": mapping}}
+
+    def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
+        described: dict[str, Any] = super().schema2jsonschema(schema)
+        if isinstance(schema, answers.Answer):
+            # What is added one day breaks no client.
+            described.pop("additionalProperties", None)
+        for rule in vars(type(schema)).values():
+            described.update(getattr(rule, "shape", {}))
+        return described
+
+
+def constant_of(schema: type[Schema], key: str) -> str:
+    """Return what a field that has to equal something has to equal."""
+    return next(str(rule.comparable) for rule in schema().fields[key].validators if isinstance(rule, validate.Equal))
+
+
+class Plugin(MarshmallowPlugin):
+    Converter = Converter
+
+
+def name_of(schema: Any) -> str:
+    """Return what a schema is called in the API's description: as it says, so that it stays wherever its code goes."""
+    return str(schema.component)

@@ -1,0 +1,145 @@
+"""The API's description, a page to read and try it, and a page for each problem."""
+
+import asyncio
+import gzip
+import hashlib
+import re
+from functools import cache
+from html import escape
+from http import HTTPStatus
+from pathlib import Path
+from string import Template
+from typing import Final, NamedTuple
+
+import orjson
+from aiohttp import hdrs, web
+
+from fw import keys
+from fw.errors import CATALOGUE, NotFound, Problem
+from fw.web.operation import Answer, operation
+from fw.web.request import not_modified, problem_object
+
+STATIC: Final = Path(__file__).parent.parent / "static"
+HTML: Final = "text/html"
+ASSETS: Final = {
+    "docs.css": "text/css",
+    "docs.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+}
+PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What our pages may load: files of this server, and the pictures inside Swagger UI's style sheet."""
+REFUSED: Final = re.compile(r"q\s*=\s*0(\.0*)?")
+BY_SLUG: Final = {problem.slug: problem for problem in CATALOGUE}
+EXAMPLE_ID: Final = "0193572f-6c00-7000-8000-5f3a9c1b2d4e"
+
+
+class Asset(NamedTuple):
+    packed: bytes
+    media: str
+    etag: str
+
+
+@operation("docs_description", Answer(200), is_alone=True)
+async def description(request: web.Request) -> web.Response:
+    """Describe the API in OpenAPI 3.1."""
+    # The first time it takes some 50 ms, for which nobody else is to wait.
+    body = await asyncio.to_thread(lambda: request.app[keys.DESCRIPTION].json)
+    return web.Response(body=body, content_type="application/json", headers=cached(60))
+
+
+@operation("docs_page", Answer(200, media=HTML), is_alone=True)
+async def page(request: web.Request) -> web.Response:
+    """Show the API's description, to read and to try."""
+    return show("docs.html")
+
+
+@operation(
+    "docs_asset",
+    *(Answer(200, fields=("ETag",), media=media) for media in dict.fromkeys(ASSETS.values())),
+    Answer(304, fields=("ETag",)),
+    refuses=(NotFound,),
+    is_alone=True,
+)
+async def asset(request: web.Request) -> web.Response:
+    """Send a file that the pages need."""
+    name = request.match_info["file"]
+    if name not in ASSETS:
+        raise NotFound
+    found = await asyncio.to_thread(pack, name)
+    is_packed = takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+    etag = f"{found.etag}-gzip" if is_packed else found.etag
+    headers = {hdrs.ETAG: f'"{etag}"', hdrs.VARY: "Origin, Accept-Encoding", **cached(600)}
+    if not_modified(request, etag):
+        return web.Response(status=304, headers=headers)
+    if not is_packed:
+        body = await asyncio.to_thread(gzip.decompress, found.packed)
+        return web.Response(body=body, content_type=found.media, charset="utf-8", headers=headers)
+    headers[hdrs.CONTENT_ENCODING] = "gzip"
+    return web.Response(body=found.packed, content_type=found.media, charset="utf-8", headers=headers)
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Tell whether a client takes gzip (RFC 9110, 12.5.3)."""
+    for part in accepted.lower().split(","):
+        coding, *parameters = (word.strip() for word in part.split(";"))
+        if coding == "gzip":
+            return not any(REFUSED.fullmatch(parameter) for parameter in parameters)
+    return False
+
+
+@cache
+def pack(name: str) -> Asset:
+    """Read a file that pages need, packed as it is sent."""
+    packed = STATIC / "swagger-ui" / f"{name}.gz"
+    content = packed.read_bytes() if packed.exists() else gzip.compress((STATIC / name).read_bytes(), mtime=0)
+    return Asset(content, ASSETS[name], hashlib.blake2b(content, digest_size=12).hexdigest())
+
+
+@operation("docs_problems", Answer(200, media=HTML), is_alone=True)
+async def problems(request: web.Request) -> web.Response:
+    """List all problems that there are."""
+    rows = "".join(
+        f'<tr><td>{problem.status}</td><td><a href="problems/{problem.slug}">{escape(problem.title)}</a></td>'
+        f"<td>{escape(problem.sentence)}</td></tr>"
+        for problem in sorted(CATALOGUE, key=lambda problem: problem.status)
+    )
+    return show("problems.html", rows=rows)
+
+
+@operation("docs_problem", Answer(200, media=HTML), refuses=(NotFound,), is_alone=True)
+async def problem(request: web.Request) -> web.Response:
+    """Explain a problem: what the `type` of every error leads to."""
+    found = BY_SLUG.get(request.match_info["slug"])
+    if found is None:
+        raise NotFound
+    return show(
+        "problem.html",
+        title=escape(found.title),
+        status=f"{found.status} {HTTPStatus(found.status).phrase}",
+        slug=found.slug,
+        sentence=escape(found.sentence),
+        advice=escape(found.advice),
+        example=escape(orjson.dumps(example(found), option=orjson.OPT_INDENT_2).decode()),
+    )
+
+
+def example(problem: type[Problem]) -> dict[str, object]:
+    """Make an example of a problem as it is answered."""
+    errors = {"message": ["Must not be empty."]} if problem.slug == "invalid" else None
+    return problem_object(problem, problem.sentence, EXAMPLE_ID, errors)
+
+
+def show(name: str, **values: str) -> web.Response:
+    """Answer with a page: a template of `static`, filled in."""
+    text = Template((STATIC / name).read_text(encoding="utf-8")).substitute(values)
+    headers = {"Content-Security-Policy": PAGE_POLICY, "Referrer-Policy": "no-referrer", **cached(60)}
+    return web.Response(text=text, content_type=HTML, headers=headers)
+
+
+def cached(seconds: int) -> dict[str, str]:
+    return {hdrs.CACHE_CONTROL: f"public, max-age={seconds}"}

@@ -1,1 +1,0 @@
-"""What answers each route: read the input, call named statements, reply."""

@@ -1,0 +1,151 @@
+"""The live channel: an inbox over a WebSocket, from the reader's own cursor."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import WSMsgType, hdrs, web
+from yarl import URL
+
+from fw import keys
+from fw.accounts.authentication import caller_bucket
+from fw.accounts.tokens import Caller
+from fw.errors import Invalid, MalformedJson, OriginNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
+from fw.inbox import fields as schemas
+from fw.inbox.sockets import Close, Socket
+from fw.web.operation import Answer, operation
+from fw.web.request import parse_object, read_query, validate
+
+PROTOCOL: Final = "feedbackwave"
+BEARER: Final = "bearer."
+AUTH_SECONDS: Final = 10.0
+MESSAGE_BYTES: Final = 4096
+
+
+@operation(
+    "live_follow",
+    Answer(101),
+    query=schemas.LIVE,
+    refuses=(OriginNotAllowed, TooManyRequests, UpgradeRequired),
+    optional_token="bearer",
+)
+async def follow(request: web.Request) -> web.StreamResponse:
+    """Send what happens to the caller's inbox until one of us leaves."""
+    refuse_foreign_origin(request)
+    since = read_query(request).get("since")
+    # No compression: it costs three times the memory, and frames would no longer be the same for all readers. No heartbeat
+    # either: a slow reader answers a ping only when it has read all that was sent before.
+    ws = web.WebSocketResponse(protocols=(PROTOCOL,), compress=False, max_msg_size=MESSAGE_BYTES, timeout=2.0)
+    if not ws.can_prepare(request):
+        raise UpgradeRequired
+    token = token_of(request)
+    if token is None:
+        await follow_later(request, ws, since)
+        return ws
+    caller = await who(request, token)
+    # Every name here lives as long as the socket.
+    del token
+    if caller is None:
+        await ws.prepare(request)
+        await ws.close(code=Close.UNAUTHORIZED)
+        return ws
+    readers = request.app[keys.READERS]
+    await readers.take(caller.user_id)
+    try:
+        await ws.prepare(request)
+        await converse(request, ws, caller, since)
+    finally:
+        readers.give_back(caller.user_id)
+    return ws
+
+
+async def follow_later(request: web.Request, ws: web.WebSocketResponse, since: int | None) -> None:
+    """Have a socket say who it is, and go on from there. Raises `TooManyRequests` before the upgrade."""
+    with request.app[keys.NEWCOMERS].admitted(caller_bucket(request)):
+        await ws.prepare(request)
+        caller = await first_message(request, ws)
+    if ws.closed:
+        return
+    if caller is None:
+        await ws.close(code=Close.UNAUTHORIZED)
+        return
+    readers = request.app[keys.READERS]
+    try:
+        await readers.take(caller.user_id)
+    except (TooManyRequests, Unavailable) as problem:
+        await ws.close(code=Close.TOO_MANY if isinstance(problem, TooManyRequests) else Close.RESTART)
+        return
+    try:
+        await converse(request, ws, caller, since)
+    finally:
+        readers.give_back(caller.user_id)
+
+
+def refuse_foreign_origin(request: web.Request) -> None:
+    """A browser lets any page open a socket and says which: only ours, and those of the API, may."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None:
+        return
+    allowed = request.app[keys.CONFIG].cors_origins
+    if origin in allowed or "*" in allowed:
+        return
+    try:
+        page = URL(origin)
+        own = page.host is not None and page.authority == URL(f"{page.scheme}://{request.host}").authority
+    except ValueError:
+        own = False
+    if not own:
+        raise OriginNotAllowed("A page of that site may not open a live channel.")
+
+
+def token_of(request: web.Request) -> str | None:
+    """Return the token of the header or, for browsers, of the subprotocols; None where neither is there."""
+    authorization = request.headers.get(hdrs.AUTHORIZATION)
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+    offered = [part.strip() for line in request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, []) for part in line.split(",")]
+    if PROTOCOL not in offered:
+        return None
+    return next((part.removeprefix(BEARER) for part in offered if part.startswith(BEARER)), None)
+
+
+async def who(request: web.Request, token: str) -> Caller | None:
+    """Return whose token this is, or None: a bad one is told after the upgrade, where a browser can see it."""
+    try:
+        caller = await request.app[keys.TOKENS].authenticate(token)
+    except Unauthorized:
+        return None
+    return None if caller.scope else caller
+
+
+async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Caller | None:
+    """Wait for `{"type": "auth", "token": ...}`; None if it does not come in time, whatever else does, or is no good."""
+    try:
+        # Not receive(timeout=): that begins anew with each pong.
+        async with asyncio.timeout(AUTH_SECONDS):
+            message = await ws.receive()
+    except TimeoutError:
+        return None
+    if message.type is not WSMsgType.TEXT:
+        if not ws.closed:
+            await ws.close(code=Close.FORBIDDEN_MESSAGE)
+        return None
+    try:
+        hello = validate(schemas.HELLO, parse_object(message.data.encode("utf-8", "surrogatepass")))
+    except (MalformedJson, Invalid):
+        await ws.close(code=Close.FORBIDDEN_MESSAGE)
+        return None
+    return await who(request, hello["token"])
+
+
+async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Caller, since: int | None) -> None:
+    """Send what happens to the caller's inbox until one of us leaves."""
+    transport = request.transport
+    if transport is None:
+        return
+    request[keys.CALLER] = caller
+    socket = Socket(ws, transport, request.writer, caller.user_id, caller.session_id, since)
+    try:
+        await request.app[keys.HUB].follow(socket, caller.seconds_left)
+    except ConnectionError:
+        transport.abort()

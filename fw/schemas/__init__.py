@@ -1,1 +1,0 @@
-"""What bodies and queries must be."""

@@ -1,0 +1,1 @@
+"""What the operators see: logs, metrics, errors, health."""

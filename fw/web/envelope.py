@@ -1,0 +1,164 @@
+"""What surrounds every request: its id, the error envelope, authentication."""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Final
+
+from aiohttp import hdrs, web
+from multidict import istr
+
+from fw import keys
+from fw.accounts.authentication import bearer_token
+from fw.accounts.tokens import BILLING
+from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem
+from fw.ids import new_id
+from fw.routes import Access
+from fw.web.request import reply_problem
+
+log = logging.getLogger("fw.request")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+EXPOSED: Final = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
+"""What a page on another site may read of a response's headers."""
+X_REQUEST_ID: Final = istr("X-Request-ID")
+USUAL: Final = (
+    (istr(hdrs.VARY), "Origin"),
+    (istr(hdrs.CACHE_CONTROL), "no-store"),
+    (istr("X-Content-Type-Options"), "nosniff"),
+    (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
+)
+"""Of what has no page to show, nothing is to be shown (OWASP REST Security Cheat Sheet)."""
+SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
+
+
+def identify(request: web.BaseRequest) -> str:
+    """Give a request its id (the caller's own, if it sent a sane one, else ours) and note when it began."""
+    sent = request.headers.get(X_REQUEST_ID)
+    known = sent if sent is not None and SANE_ID.fullmatch(sent) else new_id()
+    request[keys.TRACE] = known, perf_counter()
+    return known
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """Return the id of a request, which one that has come through no middleware does not have yet."""
+    try:
+        return request[keys.TRACE][0]
+    except KeyError:
+        return identify(request)
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Put on every response what every response carries, and on those of no route the CORS headers of the API."""
+    if response.status >= 400 and response.content_type == "text/plain" and isinstance(response, web.Response):
+        word_as_problem(response, request_id(request))
+    response.headers[X_REQUEST_ID] = request_id(request)
+    if response.status == 101:
+        # A socket keeps its headers as long as it lives.
+        return
+    add_usual(response)
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin and request.match_info.route.resource is None:
+        allowed = request.app[keys.CONFIG].cors_origins
+        if origin in allowed or "*" in allowed:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(EXPOSED)
+
+
+def add_usual(response: web.StreamResponse) -> None:
+    """Say what every response says, where it does not say otherwise."""
+    headers = response.headers
+    headers[hdrs.SERVER] = "FeedbackWave"
+    for name, value in USUAL:
+        if name not in headers:
+            headers[name] = value
+
+
+def word_as_problem(response: web.Response, known_id: str) -> None:
+    """Say in our words what the framework has refused before any middleware saw it: an expectation at an unknown path."""
+    problem = reply_problem(BY_STATUS.get(response.status, Problem)(), known_id)
+    response.body = problem.body
+    response.headers[hdrs.CONTENT_TYPE] = problem.headers[hdrs.CONTENT_TYPE]
+    response.headers[hdrs.CONTENT_LENGTH] = str(problem.content_length)
+
+
+@web.middleware
+async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a problem. The outermost middleware: the router's own errors come through here too."""
+    identify(request)
+    try:
+        if request.protocol.writing_paused:
+            # Of a client that sends requests and takes no answers: the earlier ones go first.
+            await request.writer.drain()
+        return await handler(request)
+    except Problem as problem:
+        return reply_problem(problem, request_id(request))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return reply_problem(from_framework(error), request_id(request))
+    except web.RequestPayloadError:
+        return reply_problem(BadRequest("The body is not what its headers say."), request_id(request))
+    except ConnectionResetError:
+        raise
+    except Exception:
+        log.exception("request failed", extra={"request_id": request_id(request)})
+        return reply_problem(Problem(), request_id(request))
+
+
+def from_framework(error: web.HTTPException) -> Problem:
+    if isinstance(error, web.HTTPForbidden):
+        # The answer of aiohttp-cors to a preflight.
+        return Forbidden("A page of that site may not make this call, or the preflight does not say which call it is.")
+    problem = BY_STATUS.get(error.status, Problem)()
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        problem.headers[hdrs.ALLOW] = ", ".join(sorted(error.allowed_methods))
+    return problem
+
+
+@web.middleware
+async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let only those through whom the route table names. What has no route of its own (404, preflights) is for anyone."""
+    access = request.app[keys.ACCESS].get(request.match_info.route, Access.ANYONE)
+    if access is Access.ANYONE:
+        return await handler(request)
+    tokens, turns = request.app[keys.TOKENS], request.app[keys.TURNS]
+    caller = tokens.verify(bearer_token(request))
+    await turns.take(caller.user_id)
+    try:
+        await tokens.confirm(caller)
+        if caller.scope == BILLING and access is not Access.OWNER_OR_BILLING:
+            raise Forbidden("A billing token can set premium and do nothing else.")
+        request[keys.CALLER] = caller
+        response = await handler(request)
+        await send(request, response)
+        return response
+    finally:
+        turns.give_back(caller.user_id)
+
+
+async def send(request: web.Request, response: web.StreamResponse) -> None:
+    """Send a response, and wait until most of it has been taken: so the turns of a user bound what waits for slow readers."""
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+        if isinstance(response, web.Response):
+            # The server would keep it until the connection's next request, which may never come.
+            response.body = None
+        if request.protocol.writing_paused:
+            await request.writer.drain()
+    except ConnectionError:
+        # The server, which sends it again, finds out itself.
+        return
+
+
+async def meet_expectation(request: web.Request) -> web.StreamResponse | None:
+    """Tell a client that waits for it to go on; any other expectation fails as a problem of ours."""
+    if request.headers[hdrs.EXPECT].lower() != "100-continue":
+        return reply_problem(ExpectationFailed(), request_id(request))
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # What has been written is no part of the answer.
+    request.writer.output_size = 0
+    return None

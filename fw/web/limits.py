@@ -1,0 +1,100 @@
+"""Limits: on attempts to log in and register, in PostgreSQL; on submissions and widget events, where no database is asked."""
+
+import hashlib
+import logging
+import math
+from collections.abc import Mapping
+from typing import Final, Self
+
+from multidict import istr
+
+from fw.config import Config, Rate
+from fw.database.pool import Database
+from fw.errors import TooManyRequests
+from fw.web.windows import OwnWindows, Reached, RedisWindows
+
+log = logging.getLogger("fw.web.limits")
+
+POLICY: Final = istr("RateLimit-Policy")
+LIMIT: Final = istr("RateLimit")
+REMEMBERED: Final = 10_000
+"""Widgets whose inbox is known."""
+
+
+class Limits:
+    """Counts in windows that begin with the first; what is over any of its limits is refused."""
+
+    def __init__(self, config: Config, database: Database) -> None:
+        self._rates: Mapping[str, Rate] = config.rate_limits
+        self._database = database
+        self._own = OwnWindows()
+        self._shared = RedisWindows(config) if config.redis_url else None
+        self._inboxes: dict[str, str] = {}
+        self.refused = dict.fromkeys(config.rate_limits, 0)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._shared:
+            await self._shared.close()
+
+    async def count(self, **subjects: str) -> None:
+        """Count an attempt against each named limit (`_` for `-`), by its subject. Raises `TooManyRequests`.
+
+        Subjects are kept hashed: they name accounts and addresses. Attempts count over all processes and restarts.
+        """
+        limits = [(name.replace("_", "-"), subject) for name, subject in subjects.items()]
+        limits = [(name, subject) for name, subject in limits if name in self._rates]
+        if not limits:
+            return
+        names = [name for name, _ in limits]
+        found = await self._database.changes(
+            "limits.count", [key(name, subject) for name, subject in limits], [self._rates[name][1] for name in names]
+        )
+        for row in found:
+            name = names[row["place"] - 1]
+            if row["attempts"] > self._rates[name][0]:
+                raise self._refusal(name, max(1, math.ceil(row["seconds_left"])))
+
+    async def take(self, *subjects: tuple[str, str]) -> dict[str, str]:
+        """Count once against limits, each by its name and subject; no connection is needed for it.
+
+        Returns the headers that tell how the sender stands, once half of what is allowed is gone. Raises `TooManyRequests`,
+        and counts nothing, where any limit is reached.
+        """
+        try:
+            if self._shared:
+                standing = await self._shared.take(subjects, self._rates)
+            else:
+                standing = self._own.take(subjects, self._rates)
+        except Reached as reached:
+            raise self._refusal(reached.name, reached.seconds) from None
+        if standing is None or standing[0] > self._rates[standing[2]][0] // 2:
+            return {}
+        left, seconds, name = standing
+        return self._headers(name, left, seconds)
+
+    def inbox_of(self, widget_id: str) -> str | None:
+        """Return the inbox of a widget that has been heard of; a name of it that is out of date does no harm."""
+        return self._inboxes.get(widget_id)
+
+    def learn(self, widget_id: str, inbox: str) -> None:
+        """Remember whose a widget is, so that the next submission is refused without a look."""
+        if len(self._inboxes) >= REMEMBERED:
+            self._inboxes.clear()
+        self._inboxes[widget_id] = inbox
+
+    def _refusal(self, name: str, seconds: int) -> TooManyRequests:
+        self.refused[name] += 1
+        log.info("limit reached", extra={"limit": name})
+        return TooManyRequests(headers={**self._headers(name, 0, seconds), "Retry-After": str(seconds)})
+
+    def _headers(self, name: str, left: int, seconds: int) -> dict[str, str]:
+        """Say how a sender stands, in the fields of the IETF draft "RateLimit header fields for HTTP"."""
+        count, window = self._rates[name]
+        return {POLICY: f'"{name}";q={count};w={window}', LIMIT: f'"{name}";r={left};t={seconds}'}
+
+
+def key(name: str, subject: str) -> str:
+    return f"{name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}"

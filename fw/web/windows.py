@@ -1,0 +1,149 @@
+"""Windows in which things are counted where no database is asked: in this process, or by Redis in all of them."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+from typing import Any, Final
+
+from fw.config import Config, Rate
+
+log = logging.getLogger("fw.web.limits")
+
+MOST: Final = 100_000
+"""Windows that are kept, some 35 MB of them; beyond that the oldest are forgotten."""
+REDIS_SECONDS: Final = 0.5
+AWAY_SECONDS: Final = 5.0
+
+# One round trip for all limits of a request: nothing is counted where any of them is reached.
+TAKE: Final = """
+local found = {}
+for n, key in ipairs(KEYS) do
+  local count, left = tonumber(redis.call('GET', key) or 0), redis.call('PTTL', key)
+  if left < 0 then left = tonumber(ARGV[2 * n]) end
+  if count >= tonumber(ARGV[2 * n - 1]) then return {n, left} end
+  found[#found + 1] = count + 1
+  found[#found + 1] = left
+end
+for n, key in ipairs(KEYS) do
+  if redis.call('INCR', key) == 1 then redis.call('PEXPIRE', key, ARGV[2 * n]) end
+end
+return {0, unpack(found)}
+"""
+
+
+Standing = tuple[int, int, str]
+"""Where a sender stands at the limit that is nearest: how many are left, for how many seconds, and its name."""
+
+
+class Reached(Exception):
+    """A limit is reached: its name, and the seconds that its window still lasts."""
+
+    def __init__(self, name: str, seconds: int) -> None:
+        super().__init__(name, seconds)
+        self.name, self.seconds = name, seconds
+
+
+Window = list[Any]
+"""What is counted, and when it ends."""
+Subject = tuple[str, str]
+"""A limit by its name, and who it is counted for."""
+Rates = Mapping[str, Rate]
+"""What is allowed, by the names of limits; what has none here is not limited."""
+
+
+class OwnWindows:
+    """Windows of this process. A window begins with the first that is counted in it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # In the order of their beginning: a window that begins anew goes to the end.
+        self._windows: dict[Subject, Window] = {}
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def take(self, subjects: Sequence[Subject], rates: Rates) -> Standing | None:
+        """Count one for each subject, and tell of the limit that is nearest; None where nothing is limited.
+
+        Raises `Reached`, and counts nothing, where any is at its limit.
+        """
+        now, found, nearest, least = self._clock(), [], None, 0
+        for subject in subjects:
+            rate = rates.get(subject[0])
+            if rate is None:
+                continue
+            window = self._windows.get(subject)
+            if window is None or window[1] <= now:
+                window = self._begin(subject, now + rate[1], now)
+            left = rate[0] - window[0]
+            if left <= 0:
+                raise Reached(subject[0], ceil(window[1] - now))
+            found.append(window)
+            if nearest is None or left < least:
+                nearest, least = (subject[0], window[1]), left
+        for window in found:
+            window[0] += 1
+        return None if nearest is None else (least - 1, ceil(nearest[1] - now), nearest[0])
+
+    def _begin(self, subject: Subject, end: float, now: float) -> Window:
+        self._windows.pop(subject, None)
+        window = self._windows[subject] = [0, end]
+        if len(self._windows) > MOST:
+            self._forget(now)
+        return window
+
+    def _forget(self, now: float) -> None:
+        """Forget what is over or, where that is little, the oldest quarter."""
+        lasting = {key: window for key, window in self._windows.items() if window[1] > now}
+        if len(lasting) > MOST * 3 // 4:
+            lasting = dict(list(lasting.items())[-MOST * 3 // 4 :])
+        self._windows = lasting
+
+
+class RedisWindows:
+    """Windows of all processes together, in Redis; while that is away each process counts for itself."""
+
+    def __init__(self, config: Config) -> None:
+        # The extra `redis`: nobody else pays for the import.
+        from redis.asyncio import Redis
+
+        self._own = OwnWindows()
+        self._away_until = 0.0
+        self._client: Any = Redis.from_url(config.redis_url, protocol=2, socket_connect_timeout=REDIS_SECONDS)
+        self._script = self._client.register_script(TAKE)
+
+    async def take(self, subjects: Sequence[Subject], rates: Rates) -> Standing | None:
+        """Count as `OwnWindows.take` does, over all processes."""
+        limited = [subject for subject in subjects if subject[0] in rates]
+        if not limited:
+            return None
+        if time.monotonic() < self._away_until:
+            return self._own.take(limited, rates)
+        numbers = [number for name, _ in limited for number in (rates[name][0], rates[name][1] * 1000)]
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                refused, *found = await self._script(keys=[hashed(*subject) for subject in limited], args=numbers)
+        # Whatever the driver says: feedback is not refused for want of a counter.
+        except Exception as error:  # noqa: BLE001
+            log.warning("redis: limits are counted by each process", extra={"reason": type(error).__name__})
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            return self._own.take(limited, rates)
+        if refused:
+            raise Reached(limited[refused - 1][0], seconds_of(found[0]))
+        counts = zip(limited, found[::2], found[1::2], strict=True)
+        return min((rates[name][0] - count, seconds_of(left), name) for (name, _), count, left in counts)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def hashed(name: str, subject: str) -> str:
+    """Name a window without the address in it."""
+    return f"fw:limit:{name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}"
+
+
+def seconds_of(milliseconds: int) -> int:
+    return max(1, ceil(milliseconds / 1000))

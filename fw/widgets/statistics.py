@@ -1,0 +1,94 @@
+"""A widget's statistics: exact submissions and ratings, and the counters, day by day in any time zone."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from fw.database.pool import Database, Row
+from fw.errors import Invalid, PremiumRequired
+from fw.ids import just_before
+
+FREE_DAYS: Final = 30
+PREMIUM_DAYS: Final = 365
+USUAL_DAYS: Final = 30
+
+
+async def report(
+    database: Database, user_id: str, widget: Row, first: date | None, last: date | None, zone: ZoneInfo
+) -> dict[str, Any]:
+    """Report the days from `first` to `last`, both included, by default the last 30. Raises `Invalid`, `PremiumRequired`."""
+    days = choose_days(first, last, datetime.now(zone).date(), is_premium=widget["is_premium"])
+    starts = [start(day, zone) for day in [*days, days[-1] + timedelta(days=1)]]
+    span = just_before(starts[0]), just_before(starts[-1])
+    counted = await database.rows("widgets.daily", user_id, widget["id"], starts, *span)
+    ratings = await database.rows("widgets.ratings", user_id, widget["id"], *span)
+    by_place = {row["place"]: row for row in counted}
+    daily = [day_of(day, by_place.get(place)) for place, day in enumerate(days, 1)]
+    return {
+        "widget_id": widget["id"],
+        "from": days[0],
+        "to": days[-1],
+        "tz": zone.key,
+        "totals": totals(daily, ratings, widget["type"]),
+        "ratings": {digits(row["rating"]): row["count"] for row in ratings},
+        "daily": daily,
+    }
+
+
+def choose_days(first: date | None, last: date | None, today: date, *, is_premium: bool) -> Sequence[date]:
+    """List the days of a report, within what the plan shows."""
+    oldest = today - timedelta(days=(PREMIUM_DAYS if is_premium else FREE_DAYS) - 1)
+    for name, day in (("from", first), ("to", last)):
+        # Where it is tomorrow already, somebody may ask for it.
+        if day and day > today + timedelta(days=1):
+            raise Invalid(errors={name: ["Must not lie in the future."]})
+    last = last or max(today, first or today)
+    if first is None:
+        first = max(oldest, last - timedelta(days=USUAL_DAYS - 1)) if last > oldest else last
+    if first > last:
+        raise Invalid(errors={"from": ["Must not be after 'to'."]})
+    if first < oldest and is_premium:
+        raise Invalid(errors={"from": [f"Must be within the last {PREMIUM_DAYS} days."]})
+    if first < oldest:
+        raise PremiumRequired(f"A free account sees the last {FREE_DAYS} days, a premium one {PREMIUM_DAYS}.")
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def start(day: date, zone: ZoneInfo) -> datetime:
+    """Return the moment at which a day begins; where clocks skip midnight, the first there is."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def day_of(day: date, row: Row | None) -> dict[str, Any]:
+    names = ("views", "opens", "submissions")
+    return {"date": day, **{name: row[name] if row else 0 for name in names}}
+
+
+def totals(daily: Sequence[Mapping[str, Any]], ratings: Sequence[Row], widget_type: str) -> dict[str, Any]:
+    views, opens, submissions = (sum(day[name] for day in daily) for name in ("views", "opens", "submissions"))
+    count = sum(row["count"] for row in ratings)
+    return {
+        "views": views,
+        "opens": opens,
+        "submissions": submissions,
+        "open_rate": opens / views if views else None,
+        "submission_rate": submissions / views if views else None,
+        "average_rating": float(sum(row["rating"] * row["count"] for row in ratings) / count) if count else None,
+        "nps": net_promoter_score(ratings) if widget_type == "nps" and count else None,
+    }
+
+
+def digits(rating: Decimal) -> str:
+    """Write a rating as its digits, all of them: 4, 4.5."""
+    text = f"{rating:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def net_promoter_score(ratings: Sequence[Row]) -> float:
+    """Return the percentage of promoters (9, 10) less that of detractors (0 to 6), from -100 to 100."""
+    count = sum(row["count"] for row in ratings)
+    promoters = sum(row["count"] for row in ratings if row["rating"] >= 9)
+    detractors = sum(row["count"] for row in ratings if row["rating"] <= 6)
+    return float(100 * (promoters - detractors) / count)
