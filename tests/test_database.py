@@ -68,7 +68,7 @@ async def test_both_drivers_insist_on_the_encryption_that_the_url_asks_for(confi
     secured = replace(config, database_url=plain.url)
     async with Database(secured) as database:
         with pytest.raises(Unavailable):
-            await database.change("health.applied_migrations")
+            await database.change("migrations.applied")
     with pytest.raises(ConfigError):
         await asyncio.to_thread(migrations.migrate, secured)
     # The request for TLS (PostgreSQL's protocol, SSLRequest), and nothing after its refusal.

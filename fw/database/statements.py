@@ -19,7 +19,7 @@ def statements() -> Mapping[str, str]:
     A `-- fragment: x` is put in where its file says `{x}`.
     """
     found: dict[str, str] = {}
-    for file in sorted((ROOT / "queries").glob("*.sql")):
+    for file in sorted((ROOT / "queries").rglob("*.sql")):
         _, *parts = BLOCK.split(file.read_text(encoding="utf-8"))
         blocks = list(zip(parts[0::3], parts[1::3], parts[2::3], strict=True))
         fragments = {f"{{{name}}}": text.strip() for kind, name, text in blocks if kind == "fragment"}

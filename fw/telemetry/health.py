@@ -59,7 +59,7 @@ async def metrics(request: web.Request) -> web.Response:
 async def is_migrated(database: Database) -> bool:
     try:
         async with asyncio.timeout(READY_SECONDS):
-            rows = await database.rows("health.applied_migrations")
+            rows = await database.rows("migrations.applied")
     except (Problem, TimeoutError):
         return False
     return {row["migration_id"] for row in rows} >= set(migration_ids())

@@ -58,7 +58,7 @@ async def check_migrations(subject: Subject) -> Finding:
     """Compare what was migrated with what this release brings."""
     async with connected(subject.config.database_url) as connection:
         try:
-            rows = await connection.fetch(statements()["health.applied_migrations"])
+            rows = await connection.fetch(statements()["migrations.applied"])
         except asyncpg.UndefinedTableError:
             rows = []
     applied, known = {row["migration_id"] for row in rows}, set(migration_ids())

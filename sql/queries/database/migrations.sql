@@ -1,6 +1,6 @@
--- Operations.
+-- Migrations.
 
--- name: applied_migrations
+-- name: applied
 -- Lists what has been migrated.
 SELECT m.migration_id
 FROM _yoyo_migration AS m;
