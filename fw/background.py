@@ -5,6 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
+from aiohttp import web
+
 log = logging.getLogger("fw.background")
 
 RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -84,3 +86,6 @@ class Background:
     def stopped(self) -> list[str]:
         """The names of the tasks that do not run."""
         return [task.name for task in self.tasks if not task.is_running]
+
+
+BACKGROUND: Final[web.AppKey[Background]] = web.AppKey("background")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
+from aiohttp import web
 from dotenv import dotenv_values
 
 T = TypeVar("T")
@@ -73,6 +74,9 @@ class Config:
     def is_pooled(self) -> bool:
         """Whether queries go through a transaction pooler, which prepared statements do not survive."""
         return bool(self.listen_url) and self.listen_url != self.database_url
+
+
+CONFIG: Final[web.AppKey[Config]] = web.AppKey("config")
 
 
 def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:

@@ -12,18 +12,18 @@ import uvloop
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from fw import __version__, keys
-from fw.accounts.fields import email_key
+from fw import __version__
+from fw.accounts.login import email_key
 from fw.accounts.passwords import common_passwords
 from fw.app import create_app
-from fw.background import Task
+from fw.background import BACKGROUND, Task
 from fw.config import Config
 from fw.errors import BY_STATUS, Problem
 from fw.inbox import search
-from fw.telemetry.access_log import AccessLog
+from fw.telemetry.access_log import OBSERVER, AccessLog
 from fw.web.envelope import add_usual, request_id
-from fw.web.request import reply_problem
-from fw.widgets.widget import time_zones
+from fw.web.response import reply_problem
+from fw.widgets.statistics import time_zones
 
 log = logging.getLogger("fw.server")
 
@@ -123,7 +123,7 @@ class Runner(web.AppRunner):
             loop=asyncio.get_running_loop(),
             **made._kwargs,
         )
-        self._sweeper = self.app[keys.BACKGROUND].every("connections", lambda: SWEEP_SECONDS, server.sweep)
+        self._sweeper = self.app[BACKGROUND].every("connections", lambda: SWEEP_SECONDS, server.sweep)
         await self._sweeper.__aenter__()
         return server
 
@@ -135,7 +135,7 @@ def make_runner(config: Config) -> Runner:
     return Runner(
         app,
         # All that the server asks of a log is that its own class can use it.
-        access_log=cast(logging.Logger, app[keys.OBSERVER]),
+        access_log=cast(logging.Logger, app[OBSERVER]),
         access_log_class=AccessLog,
         # Else a body is unpacked before anything has looked at the request, at any path: a megabyte takes a second of the
         # event loop's time.

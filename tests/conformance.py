@@ -9,9 +9,14 @@ from typing import Any
 import jsonschema_rs
 from aiohttp import hdrs, web
 
-from fw.docs import answers_tmp as answers
 from fw.docs.openapi import describe
 from fw.routes import ROUTES
+from fw.web.schemas import Output
+
+
+def answers(schema: type[Output] = Output) -> set[str]:
+    """Name the schemas of answers."""
+    return {name for kind in schema.__subclasses__() for name in (kind.component, *answers(kind))}
 
 
 @cache
@@ -19,7 +24,7 @@ def document() -> dict[str, Any]:
     """Describe the API, with every object of an answer closed: a field that is not described is found out."""
     described = describe(ROUTES)
     for name, schema in described["components"]["schemas"].items():
-        if hasattr(answers, name) and name != "Problem":
+        if name in answers() - {"Problem"}:
             schema["additionalProperties"] = False
     return described
 

@@ -6,8 +6,10 @@ from itertools import count
 import pytest
 from aiohttp.test_utils import TestClient
 
-from fw import background, keys
+from fw import background
 from fw.background import Background
+from fw.inbox.feed import FEED
+from fw.inbox.hub import HUB
 from tests.conftest import MakeClient
 from tests.people import Person, body, problem
 from tests.test_live import connect, event
@@ -69,7 +71,7 @@ async def test_a_server_whose_task_does_not_run_is_not_ready_and_says_so(
 ) -> None:
     monkeypatch.setattr(background, "RETRY_SECONDS", (0.5,))
     client = await make_client()
-    hub = client.app[keys.HUB]  # type: ignore[index]
+    hub = client.app[HUB]  # type: ignore[index]
     monkeypatch.setattr(hub, "_close_dead", None)
     hub._doubted.add("somebody")
     hub._work.set()
@@ -95,7 +97,7 @@ async def test_a_hub_that_failed_sends_all_that_it_was_about_to_send(
 ) -> None:
     ws = await connect(user)
     await event(ws)
-    feed = client.app[keys.FEED]  # type: ignore[index]
+    feed = client.app[FEED]  # type: ignore[index]
     read_many = feed.read_many
     failures = iter([RuntimeError("once")])
 
@@ -115,7 +117,7 @@ async def test_one_reader_that_cannot_be_written_to_harms_no_other(
     broken, well = await connect(user), await connect(user)
     for ws in (broken, well):
         await event(ws)
-    hub = client.app[keys.HUB]  # type: ignore[index]
+    hub = client.app[HUB]  # type: ignore[index]
     sockets = hub._rooms[user.id].sockets
 
     class Dead:

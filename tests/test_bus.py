@@ -13,9 +13,10 @@ from uuid import uuid4
 
 import pytest
 
-from fw import keys
 from fw.config import Config
 from fw.database.bus import INBOXES, SESSIONS, Lost, make_bus
+from fw.database.listener import LISTENER
+from fw.inbox.hub import HUB
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, nothing
 from tests.test_live import close_code, connect, event
@@ -67,7 +68,7 @@ async def pair(make_client: MakeClient, make_user: MakeUser, bus_config: Config)
     for client in (first, second):
 
         async def listens(client: Any = client) -> bool:
-            return bool(client.app[keys.LISTENER].is_listening)
+            return bool(client.app[LISTENER].is_listening)
 
         await until(listens)
     user = await make_user(client=first)
@@ -139,7 +140,7 @@ async def test_a_poll_hears_of_what_came_in_elsewhere(pair: tuple[Person, Person
     poll = asyncio.create_task(here.changes(0, wait=20))
 
     async def waits() -> bool:
-        return bool(here.client.app[keys.HUB]._watches)  # type: ignore[union-attr]
+        return bool(here.client.app[HUB]._watches)  # type: ignore[union-attr]
 
     await until(waits)
     await elsewhere.receive()
@@ -161,7 +162,7 @@ async def test_a_redis_that_goes_and_comes_costs_time_and_no_data(
 ) -> None:
     url = f"unix://{tmp_path}/redis.sock"
     client = await make_client(redis_url=url)
-    listener = client.app[keys.LISTENER]  # type: ignore[union-attr]
+    listener = client.app[LISTENER]  # type: ignore[union-attr]
 
     async def listens() -> bool:
         return listener.is_listening

@@ -7,8 +7,9 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient
 
-from fw import keys
-from fw.inbox.intake import Submission
+from fw.database.listener import LISTENER
+from fw.inbox.hub import HUB
+from fw.inbox.intake import INTAKE, Submission
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, nothing, problem
 from tests.waiting import until
@@ -18,7 +19,7 @@ PATH = "/api/feedback/changes"
 
 async def fill(person: Person, count: int) -> list[str]:
     """Receive many at once, by the intake's own door."""
-    intake = person.client.app[keys.INTAKE]  # type: ignore[index]
+    intake = person.client.app[INTAKE]  # type: ignore[index]
     return list(await asyncio.gather(*(intake.submit(Submission(user_id=person.id, message=f"{n}")) for n in range(count))))
 
 
@@ -47,7 +48,7 @@ async def poll(client: TestClient, person: Person, since: int, wait: float = 30)
 
 
 async def watched(client: TestClient, person: Person) -> None:
-    hub = client.app[keys.HUB]  # type: ignore[index]
+    hub = client.app[HUB]  # type: ignore[index]
 
     async def watches() -> bool:
         return bool(hub._watches.get(person.id))
@@ -56,7 +57,7 @@ async def watched(client: TestClient, person: Person) -> None:
 
 
 async def listening(client: TestClient) -> None:
-    listener = client.app[keys.LISTENER]  # type: ignore[index]
+    listener = client.app[LISTENER]  # type: ignore[index]
 
     async def listens() -> bool:
         return bool(listener.is_listening)
@@ -287,7 +288,7 @@ async def test_is_not_ended_by_what_others_get(user: Person, make_user: MakeUser
 
 async def test_watches_no_longer_than_it_waits(user: Person, client: TestClient) -> None:
     await user.changes(0, wait=0.01)
-    assert not client.app[keys.HUB]._watches  # type: ignore[index]
+    assert not client.app[HUB]._watches  # type: ignore[index]
 
 
 async def test_watches_no_longer_than_its_client(user: Person, client: TestClient) -> None:
@@ -295,7 +296,7 @@ async def test_watches_no_longer_than_its_client(user: Person, client: TestClien
     waiting.cancel()
 
     async def gone() -> bool:
-        return not client.app[keys.HUB]._watches  # type: ignore[index]
+        return not client.app[HUB]._watches  # type: ignore[index]
 
     await until(gone, "the watch to be gone")
 

@@ -7,7 +7,8 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from fw.routes import ROUTES, Origins, Route
+from fw.routes import ROUTES
+from fw.web.route import Origins, Route
 from tests.conftest import MakeClient
 from tests.people import Person, body, make_person, nothing, problem
 

@@ -15,9 +15,9 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from fw import keys
-from fw.config import Config
+from fw.config import CONFIG, Config
 from fw.database.migrations import migrate
+from fw.database.pool import DATABASE
 from tests.conftest import SECRET, MakeClient, MakeDatabase
 from tests.people import PASSWORD, Person, body, make_person, nothing, problem
 from tests.waiting import until
@@ -59,7 +59,7 @@ CALLS = READS | WRITES
 
 
 def pool_of(client: TestClient) -> asyncpg.Pool:
-    pool = client.app[keys.DATABASE]._pool  # type: ignore[index]
+    pool = client.app[DATABASE]._pool  # type: ignore[index]
     assert pool is not None
     return pool
 
@@ -95,7 +95,7 @@ async def make_widget(person: Person) -> ClientResponse:
 
 
 def config_of(client: TestClient) -> Config:
-    config: Config = client.app[keys.CONFIG]  # type: ignore[index]
+    config: Config = client.app[CONFIG]  # type: ignore[index]
     return config
 
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw import errors
-from fw.docs.pages import ASSETS, STATIC
+from fw.web.assets import ASSETS, STATIC
 from tests.people import Person, problem
 
 PAGES = ("/api/docs", "/problems", "/problems/invalid")

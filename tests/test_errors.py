@@ -14,9 +14,8 @@ import pytest
 from aiohttp import ClientResponse, http_parser, web
 from aiohttp.test_utils import TestClient
 
-from fw import keys
 from fw.config import Config
-from fw.database.pool import Database
+from fw.database.pool import DATABASE, Database
 from fw.errors import CATALOGUE
 from fw.routes import ROUTES
 from fw.server import make_runner
@@ -331,7 +330,7 @@ async def test_a_statement_that_fails_quotes_nobody(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    database = client.app[keys.DATABASE]
+    database = client.app[DATABASE]
     monkeypatch.setattr(database, "_statements", {"users.public": "SELECT $1::text::integer AS username"})
     response = await client.get(f"/api/users/{SECRET_WORD}")
     await problem(response, 500, "internal")

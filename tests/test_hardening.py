@@ -151,8 +151,8 @@ FIRST_REQUESTS = """
 import sys
 from fw.inbox import search
 from fw.config import Config
-from fw.widgets import widget as widgets
-from fw.accounts import fields as users
+from fw.widgets import statistics as widgets
+from fw.accounts import login as users
 from fw.server import make_runner
 
 make_runner(Config(jwt_secrets=("s" * 32,)))

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from fw import keys
 from fw.config import RATES, Config
+from fw.database.pool import DATABASE
 from fw.web.windows import MOST, OwnWindows, Reached, RedisWindows
 from tests.conftest import MakeClient
 from tests.people import Person, body, problem
@@ -100,7 +100,7 @@ async def test_a_refusal_takes_no_connection(
     async def ask(*_: object) -> None:
         raise AssertionError("the database was asked")
 
-    monkeypatch.setattr(limited.app[keys.DATABASE], "_run", ask)
+    monkeypatch.setattr(limited.app[DATABASE], "_run", ask)
     for path in (f"/api/widgets/{widget}/feedback", inbox):
         await refused(await send(limited, path), "submission-inbox", 10)
 

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient
 
-from fw import keys
 from fw.inbox import channel as live
 from fw.inbox import feed, sockets
+from fw.inbox.hub import HUB
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, nothing, problem
 from tests.waiting import until
@@ -421,4 +421,4 @@ async def keep_reading(ws: ClientWebSocketResponse, seen: list[dict[str, Any]]) 
 
 
 def client_hub(user: Person) -> Any:
-    return user.client.app[keys.HUB]  # type: ignore[union-attr]
+    return user.client.app[HUB]  # type: ignore[union-attr]

@@ -14,7 +14,8 @@ from openapi_spec_validator import validate
 from fw import errors
 from fw.cli import main
 from fw.docs.openapi import describe
-from fw.routes import ROUTES, Access, Route
+from fw.routes import ROUTES
+from fw.web.route import Access, Route
 from tests.conformance import document, resolve, validator
 from tests.conftest import MakeClient
 from tests.people import Person, body

@@ -11,9 +11,8 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from fw import keys
 from fw.accounts.passwords import digest
-from fw.accounts.tokens import Ticket
+from fw.accounts.tokens import TOKENS, Ticket
 from fw.database.statements import statements
 from tests.conftest import MakeUser
 from tests.people import Person, body, nothing, problem
@@ -51,7 +50,7 @@ async def run(sql: asyncpg.Connection, name: str, *arguments: Any) -> Mapping[st
 
 async def open_session(sql: asyncpg.Connection, user: Person) -> Ticket:
     """Open a session as a login does whose password has just been found right."""
-    ticket = user.client.app[keys.TOKENS].issue(user.id)
+    ticket = user.client.app[TOKENS].issue(user.id)
     assert await run(sql, "users.log_in", user.id, 0, ticket.session_id, ticket.expires_at, None, None)
     return ticket
 

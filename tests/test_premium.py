@@ -9,9 +9,10 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient
 
-from fw import keys
-from fw.accounts.tokens import BILLING
-from fw.routes import ROUTES, Access
+from fw.accounts.tokens import BILLING, TOKENS
+from fw.database.pool import DATABASE
+from fw.routes import ROUTES
+from fw.web.route import Access
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, make_person, problem
 
@@ -36,8 +37,8 @@ class Service:
 async def make_service(client: TestClient) -> MakeService:
     async def make(scope: str = BILLING, life: timedelta = timedelta(days=1)) -> Service:
         app = client.app
-        ticket = app[keys.TOKENS].issue_service(scope, life)
-        await app[keys.DATABASE].change("sessions.open_service", ticket.session_id, scope, ticket.expires_at)
+        ticket = app[TOKENS].issue_service(scope, life)
+        await app[DATABASE].change("sessions.open_service", ticket.session_id, scope, ticket.expires_at)
         return Service(client, ticket.session_id, ticket.token)
 
     return make
@@ -148,7 +149,7 @@ async def test_an_expired_billing_token_is_refused(user: Person, make_service: M
 
 
 async def test_a_billing_token_that_was_never_kept_is_refused(client: TestClient, user: Person) -> None:
-    ticket = client.app[keys.TOKENS].issue_service(BILLING, timedelta(days=1))
+    ticket = client.app[TOKENS].issue_service(BILLING, timedelta(days=1))
     stranger = Service(client, ticket.session_id, ticket.token)
     await problem(await stranger.set(user.username, True), 401, "unauthorized")
 

@@ -115,7 +115,7 @@ async def test_gives_each_item_a_number_in_the_order_of_arrival(user: Person) ->
 
 @pytest.mark.parametrize(("at_once", "count"), [(1, 3), (3, 10), (5, 10), (10, 10), (11, 10)])
 async def test_marks_in_several_steps(user: Person, monkeypatch: pytest.MonkeyPatch, at_once: int, count: int) -> None:
-    monkeypatch.setattr("fw.inbox.listing.MARK_AT_ONCE", at_once)
+    monkeypatch.setattr("fw.inbox.bulk.MARK_AT_ONCE", at_once)
     await asyncio.gather(*(user.receive() for _ in range(count)))
     newer_than = (await user.inbox())["cursor"]
     newer = await user.receive()

@@ -1,6 +1,8 @@
 """The URL table as a whole."""
 
+import importlib
 import inspect
+import pkgutil
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -8,12 +10,12 @@ from itertools import product
 from uuid import uuid4
 
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from fw import handlers
+import fw
 from fw.accounts.fields import RESERVED
-from fw.routes import ROUTES, Access, Route
+from fw.routes import ROUTES
+from fw.web.route import Access, Route
 from tests.conftest import MakeClient
 from tests.people import problem
 
@@ -74,21 +76,15 @@ def test_each_path_that_differs_in_a_name_alone_comes_once() -> None:
 
 
 def test_each_handler_is_in_the_table() -> None:
-    modules = [module for _, module in inspect.getmembers(handlers, inspect.ismodule)]
+    modules = [importlib.import_module(found.name) for found in pkgutil.walk_packages(fw.__path__, "fw.") if not found.ispkg]
     found = {
         function
         for module in modules
         for _, function in inspect.getmembers(module, inspect.iscoroutinefunction)
-        if function.__module__ == module.__name__ and is_handler(function)
+        if function.__module__ == module.__name__ and hasattr(function, "operation")
     }
     assert len(found) > 20
     assert found - {route.handler for route in ROUTES} == set()
-
-
-def is_handler(function: object) -> bool:
-    signature = inspect.signature(function)  # type: ignore[arg-type]
-    answer = signature.return_annotation
-    return list(signature.parameters) == ["request"] and isinstance(answer, type) and issubclass(answer, web.StreamResponse)
 
 
 def test_no_name_that_stands_in_a_path_can_be_taken() -> None:

@@ -9,17 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
-from fw.accounts import fields as users
-from fw.inbox import fields as feedback
+import fw.routes  # noqa: F401 - loads every module that has one
 from fw.web.fields import SPACE
-from fw.web.schemas import Input, Query
-from fw.widgets import widget as widgets
+from fw.web.schemas import Body, Headers, Query
 
+BASES = (Body, Query, Headers)
 SCHEMAS = {
-    f"{module.__name__.rpartition('.')[2]}.{name}": value
-    for module in (feedback, users, widgets)
-    for name, value in vars(module).items()
-    if isinstance(value, Input)
+    f"{kind.__module__.removeprefix('fw.')}.{kind.__name__}": kind()
+    for base in BASES
+    for kind in base.__subclasses__()
+    if kind.__module__.startswith("fw.")
 }
 ID = "01980c2e-7a00-7000-8000-000000000000"
 TEXTS = st.one_of(

@@ -1,4 +1,4 @@
-"""How the modules of fw hang together."""
+"""The house: how the rooms of fw hang together, in code, in SQL and in tests."""
 
 import ast
 import re
@@ -8,35 +8,34 @@ from pathlib import Path
 
 import fw
 from fw.database import purge
+from fw.database.statements import ROOT as SQL_ROOT
 from fw.database.statements import statements
-from fw.inbox import fields as feedback
+from fw.inbox import listing
 
-LAYERS = (
+ROOMS = (
     "__main__",
     "cli",
-    "doctor",
-    "machine_checks database_checks outside_checks",
-    "workers server embedded kept_secret migrations archive backup capacity findings tail",
+    "commands",
+    "workers",
+    "server",
     "app",
-    "middleware cors observer openapi",
-    "components",
     "routes",
-    "handlers",
-    "credentials submissions statistics",
-    "metrics",
-    "inbox counters purge limits windows turns tracking tokens passwords payload schemas addresses pages search json_schemas",
+    "docs pages widgets webhooks telemetry",
+    "inbox",
+    "accounts outbox",
+    "web",
     "database",
-    "logs",
-    "operations statements ids config errors keys background",
+    "config errors ids background",
 )
-"""From top to bottom. A module imports from its own layer, without circles, and from those below."""
-LAYER_OF: Mapping[str, int] = {part: number for number, layer in enumerate(LAYERS) for part in layer.split()}
+"""From left to right. A room imports only from rooms further right; those between the same bars do not know each other."""
+PLACE: Mapping[str, int] = {room: place for place, rooms in enumerate(ROOMS) for room in rooms.split()}
 
 ROOT = Path(fw.__file__).parent
+TESTS = Path(__file__).parent
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE)\s")
 RUNS_STATEMENTS = ("row", "rows", "change", "changes")
 FILLED_IN: Mapping[str, tuple[str, ...]] = {
-    "feedback.{}": tuple(feedback.LIST.fields["order"].validators[0].choices),  # type: ignore[attr-defined]
+    "feedback.{}": tuple(listing.List().fields["order"].validators[0].choices),  # type: ignore[attr-defined]
     "purge.{}": purge.STATEMENTS,
 }
 """What stands in the names of statements that are put together."""
@@ -53,41 +52,28 @@ def modules() -> Mapping[str, ast.Module]:
     return found
 
 
-def run_time(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk through everything but what only type checkers see."""
-    yield node
-    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-        children: list[ast.AST] = list(node.orelse)
-    else:
-        children = list(ast.iter_child_nodes(node))
-    for child in children:
-        yield from run_time(child)
-
-
 def imports(name: str) -> set[str]:
-    """Return the modules of fw that a module imports, at its top or in a function."""
+    """Return the modules of fw that a module imports: at its top, in a function, or for type checkers alone."""
     found = set()
-    for node in run_time(modules()[name]):
+    for node in ast.walk(modules()[name]):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{name} imports relatively: {ast.unparse(node)}"
             source = node.module or ""
             found |= {whole if (whole := f"{source}.{alias.name}") in modules() else source for alias in node.names}
-    return {module for module in found if module.split(".")[0] == "fw"} - {name}
+    return {module for module in found if module.split(".")[0] == "fw"} - {name, "fw"}
 
 
-def part_of(name: str) -> str:
-    """Return the module or package right under fw."""
+def room_of(name: str) -> str:
+    """Return the folder or module right under fw."""
     return [*name.split("."), ""][1]
 
 
-def layer_of(name: str) -> int:
-    """Return the number of a module's layer; fw itself lies below all."""
-    if not part_of(name):
-        return len(LAYERS)
-    assert part_of(name) in LAYER_OF, f"{name} is in no layer"
-    return LAYER_OF[part_of(name)]
+@cache
+def rooms_of_statements() -> Mapping[str, str]:
+    """Map the file of each statement to its room."""
+    return {path.stem: path.parent.name for path in (SQL_ROOT / "queries").rglob("*.sql")}
 
 
 def texts(name: str) -> Iterator[str]:
@@ -103,7 +89,6 @@ def template(node: ast.JoinedStr) -> str:
 
 def named_statements(name: str) -> Iterator[str]:
     """Find the names of statements in a module: whatever begins as one, and what is handed to the database."""
-    files = {statement.split(".")[0] for statement in statements()}
     for node in ast.walk(modules()[name]):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in RUNS_STATEMENTS:
             first = node.args[0] if node.args else None
@@ -114,22 +99,42 @@ def named_statements(name: str) -> Iterator[str]:
                 yield str(first.value)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             file, _, rest = node.value.partition(".")
-            if file in files and re.fullmatch(r"\w+", rest):
+            if file in rooms_of_statements() and re.fullmatch(r"\w+", rest):
                 yield node.value
 
 
-def test_every_module_has_its_layer() -> None:
-    assert len(modules()) > 30
-    lost = sorted(name for name in modules() if part_of(name) and part_of(name) not in LAYER_OF)
-    assert not lost, f"in no layer: {', '.join(lost)}"
+def is_endpoint(name: str) -> bool:
+    """Tell whether a module has an operation of the API."""
+    decorators = (
+        decorator
+        for node in ast.walk(modules()[name])
+        if isinstance(node, ast.AsyncFunctionDef)
+        for decorator in node.decorator_list
+    )
+    return any(isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "operation" for decorator in decorators)
 
 
-def test_imports_point_down() -> None:
+def test_every_module_has_its_room() -> None:
+    assert len(modules()) > 60
+    lost = sorted(name for name in modules() if room_of(name) and room_of(name) not in PLACE)
+    assert not lost, f"in no room: {', '.join(lost)}"
+
+
+def test_nothing_but_the_ground_stands_at_the_top() -> None:
+    files = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
+    assert files <= {*" ".join(ROOMS[:2]).split(), "workers", "server", "app", "routes", *ROOMS[-1].split()}
+
+
+def test_rooms_import_only_from_rooms_further_right() -> None:
     wrong = [
-        f"{name} (in {LAYERS[layer_of(name)]!r}) imports {imported} (above it, in {LAYERS[layer_of(imported)]!r})"
+        f"{name} imports {imported}"
         for name in sorted(modules())
+        if room_of(name)
         for imported in sorted(imports(name))
-        if layer_of(imported) < layer_of(name)
+        if room_of(imported) != room_of(name)
+        and PLACE[room_of(imported)] <= PLACE[room_of(name)]
+        # The ground is one: what is in it may know each other.
+        and not (PLACE[room_of(imported)] == PLACE[room_of(name)] == len(ROOMS) - 1)
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -148,19 +153,11 @@ def test_imports_make_no_circle() -> None:
         visit(name, ())
 
 
-def test_handlers_import_no_handlers() -> None:
-    wrong = [
-        f"{name} imports {imported}"
-        for name in sorted(modules())
-        if name.startswith("fw.handlers.")
-        for imported in sorted(imports(name))
-        if part_of(imported) == "handlers"
-    ]
+def test_an_endpoint_imports_no_other_endpoint() -> None:
+    endpoints = {name for name in modules() if is_endpoint(name)}
+    assert len(endpoints) > 10
+    wrong = [f"{name} imports {imported}" for name in sorted(endpoints) for imported in sorted(imports(name) & endpoints)]
     assert not wrong, "\n".join(wrong)
-
-
-def test_keys_import_nothing_of_fw_when_they_run() -> None:
-    assert imports("fw.keys") == set()
 
 
 def test_sql_stands_in_its_files() -> None:
@@ -171,6 +168,16 @@ def test_sql_stands_in_its_files() -> None:
         for text in texts(name)
         if SQL.match(text) and text != "SELECT 1"
     ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_room_runs_only_statements_of_its_own_or_of_one_further_right() -> None:
+    wrong = []
+    for name in sorted(modules()):
+        for statement in sorted(set(named_statements(name))):
+            room = rooms_of_statements()[statement.partition(".")[0]]
+            if room != room_of(name) and PLACE[room] <= PLACE[room_of(name)]:
+                wrong.append(f"{name} runs {statement} of {room}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -187,3 +194,29 @@ def test_every_statement_that_exists_is_run() -> None:
     used = {statement for name in modules() for statement in named_statements(name)}
     unused = sorted(statements().keys() - used)
     assert not unused, f"nobody runs {', '.join(unused)}"
+
+
+def test_files_of_statements_have_names_of_their_own() -> None:
+    files = [path.stem for path in (SQL_ROOT / "queries").rglob("*.sql")]
+    assert len(files) == len(set(files))
+
+
+def test_each_folder_of_statements_is_a_room_and_each_room_has_its_tests() -> None:
+    folders = {path.name for path in (SQL_ROOT / "queries").iterdir()}
+    assert folders <= {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    rooms = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert {room for room in rooms if not list((TESTS / room).glob("test_*.py"))} == set()
+
+
+def test_functions_are_short() -> None:
+    long = [
+        f"{name}.{node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for name, tree in sorted(modules().items())
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno
+        and node.end_lineno - node.lineno >= 45
+        # The whole wiring stands on one screen.
+        and (name, node.name) != ("fw.app", "create_app")
+    ]
+    assert not long, "\n".join(long)

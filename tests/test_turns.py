@@ -4,10 +4,9 @@ import asyncio
 
 import pytest
 
-from fw import keys
 from fw.errors import TooManyRequests
 from fw.web import turns
-from fw.web.turns import Turns
+from fw.web.turns import SEARCHES, TURNS, Turns
 from tests.conftest import MakeClient, MakeUser
 from tests.people import body, problem
 from tests.waiting import until
@@ -87,11 +86,11 @@ async def test_requests_of_a_busy_account_wait_and_others_do_not(
     monkeypatch.setattr(turns, "WAIT_SECONDS", 0.2)
     client = await make_client(db_pool=3)
     busy, other = await make_user(client=client), await make_user(client=client)
-    await client.app[keys.TURNS].take(busy.id)  # type: ignore[index]
+    await client.app[TURNS].take(busy.id)  # type: ignore[index]
     found = await problem(await busy.get("/api/auth/me"), 429, "too-many-requests")
     assert "under way" in found["detail"]
     await body(await other.get("/api/auth/me"))
-    client.app[keys.TURNS].give_back(busy.id)  # type: ignore[index]
+    client.app[TURNS].give_back(busy.id)  # type: ignore[index]
     await body(await busy.get("/api/auth/me"))
 
 
@@ -101,7 +100,7 @@ async def test_searches_of_one_user_run_two_at_a_time(
     monkeypatch.setattr(turns, "WAIT_SECONDS", 0.2)
     client = await make_client()
     user, other = await make_user(client=client), await make_user(client=client)
-    searches = client.app[keys.SEARCHES]  # type: ignore[index]
+    searches = client.app[SEARCHES]  # type: ignore[index]
     for _ in range(2):
         await searches.take(user.id)
     await problem(await user.get("/api/feedback", params={"q": "x"}), 429, "too-many-requests")

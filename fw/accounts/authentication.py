@@ -2,15 +2,19 @@
 
 import logging
 from datetime import datetime
-from typing import Any
 
 from aiohttp import hdrs, web
 
-from fw import keys
-from fw.accounts.tokens import Ticket
-from fw.database.pool import Row
-from fw.errors import Invalid, Unauthorized
-from fw.web.address import bucket, client_address
+from fw.accounts.passwords import PASSWORDS
+from fw.accounts.tokens import BILLING, CALLER, TOKENS, Ticket
+from fw.accounts.user import own
+from fw.database.pool import DATABASE, Row
+from fw.errors import Forbidden, Invalid, Unauthorized
+from fw.web.address import caller_bucket
+from fw.web.limits import LIMITS
+from fw.web.response import send
+from fw.web.route import ACCESS, Access, Handler
+from fw.web.turns import TURNS
 
 log = logging.getLogger("fw.auth")
 
@@ -23,19 +27,12 @@ def bearer_token(request: web.Request) -> str:
     return token.strip()
 
 
-def own(row: Row | None) -> Row:
-    """Return the row of the caller's own account. Raises `Unauthorized` where it has just been deleted."""
-    if row is None:
-        raise Unauthorized
-    return row
-
-
 async def check_password(request: web.Request, password: str) -> Row:
     """Return what is stored of the caller's account if this is its password. Raises `Invalid`."""
-    user_id = request[keys.CALLER].user_id
-    await request.app[keys.LIMITS].count(login_account=f"{user_id} {caller_bucket(request)}")
-    current = own(await request.app[keys.DATABASE].row("users.hashed_password", user_id))
-    if not await request.app[keys.PASSWORDS].matches(password, current["hashed_password"]):
+    user_id = request[CALLER].user_id
+    await request.app[LIMITS].count(login_account=f"{user_id} {caller_bucket(request)}")
+    current = own(await request.app[DATABASE].row("users.hashed_password", user_id))
+    if not await request.app[PASSWORDS].matches(password, current["hashed_password"]):
         log.warning("password check failed", extra={"user_id": user_id})
         raise wrong_password()
     return current
@@ -43,17 +40,12 @@ async def check_password(request: web.Request, password: str) -> Row:
 
 async def outdated(request: web.Request) -> Invalid:
     """Make the refusal of a password that has changed since it was checked. Raises `Unauthorized` if the account is gone."""
-    own(await request.app[keys.DATABASE].row("users.own", request[keys.CALLER].user_id))
+    own(await request.app[DATABASE].row("users.own", request[CALLER].user_id))
     return wrong_password()
 
 
 def wrong_password() -> Invalid:
     return Invalid(errors={"current_password": ["Is not your password."]})
-
-
-def caller_bucket(request: web.Request) -> str:
-    """Name the caller's address as limits count it."""
-    return bucket(client_address(request, request.app[keys.CONFIG].trusted_proxies))
 
 
 def session_of(request: web.Request, ticket: Ticket) -> tuple[str, datetime, str | None]:
@@ -62,11 +54,22 @@ def session_of(request: web.Request, ticket: Ticket) -> tuple[str, datetime, str
     return ticket.session_id, ticket.expires_at, agent[:200] or None
 
 
-def with_token(user: Row | None, ticket: Ticket) -> dict[str, Any]:
-    """Make the answer to a registration or a login."""
-    return {
-        "user": user,
-        "access_token": ticket.token,
-        "token_type": "bearer",
-        "expires_in": ticket.seconds,
-    }
+@web.middleware
+async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let only those through whom the route table names. What has no route of its own (404, preflights) is for anyone."""
+    access = request.app[ACCESS].get(request.match_info.route, Access.ANYONE)
+    if access is Access.ANYONE:
+        return await handler(request)
+    tokens, turns = request.app[TOKENS], request.app[TURNS]
+    caller = tokens.verify(bearer_token(request))
+    await turns.take(caller.user_id)
+    try:
+        await tokens.confirm(caller)
+        if caller.scope == BILLING and access is not Access.OWNER_OR_BILLING:
+            raise Forbidden("A billing token can set premium and do nothing else.")
+        request[CALLER] = caller
+        response = await handler(request)
+        await send(request, response)
+        return response
+    finally:
+        turns.give_back(caller.user_id)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar
 
 import bcrypt
+from aiohttp import web
 
 from fw.config import Config
 from fw.errors import Unavailable
@@ -87,6 +88,9 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         finally:
             self._under_way -= 1
+
+
+PASSWORDS: Final[web.AppKey[Passwords]] = web.AppKey("passwords")
 
 
 def check(password: str, hashed_password: str) -> bool:

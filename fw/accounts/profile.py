@@ -4,24 +4,41 @@ import logging
 
 from aiohttp import web
 
-from fw import keys
-from fw.accounts import fields as schemas
-from fw.accounts.authentication import check_password, outdated, own
-from fw.accounts.tokens import BILLING
-from fw.database.bus import SESSIONS
-from fw.docs import answers_tmp as answers
-from fw.errors import EmailTaken, Forbidden, Invalid, NotFound, TooManyRequests, UsernameTaken
+from fw.accounts.authentication import check_password, outdated
+from fw.accounts.fields import EXAMPLE_PASSWORD, TYPED, USERNAME, EmailField, ImageUrl, Username
+from fw.accounts.tokens import CALLER
+from fw.accounts.user import Me, PublicUser, User, own
+from fw.database.bus import BUS, SESSIONS
+from fw.database.pool import DATABASE
+from fw.errors import EmailTaken, Invalid, NotFound, TooManyRequests, UsernameTaken
+from fw.web.fields import Text, says
 from fw.web.operation import Answer, operation
-from fw.web.request import read_object, reply
+from fw.web.request import read_object
+from fw.web.response import reply
+from fw.web.schemas import Body, at_least_one
 
 log = logging.getLogger("fw.auth")
 
 
-@operation("users_public", Answer(200, answers.PublicUser()), refuses=(NotFound,))
+class Profile(Body):
+    component = "UserProfile"
+    email = EmailField()
+    username = Username()
+    profile_image = ImageUrl(allow_none=True)
+    current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD, **says("Needed where the e-mail address changes."))
+    _something = at_least_one("email", "username", "profile_image")
+
+
+class AccountDeletion(Body):
+    component = "UserAccountDeletion"
+    current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD, required=True)
+
+
+@operation("users_public", Answer(200, PublicUser()), refuses=(NotFound,))
 async def public(request: web.Request) -> web.Response:
     """Show what anyone may know of an account."""
     username = request.match_info["username"]
-    user = await request.app[keys.DATABASE].row("users.public", username) if schemas.USERNAME.fullmatch(username) else None
+    user = await request.app[DATABASE].row("users.public", username) if USERNAME.fullmatch(username) else None
     if user is None:
         raise NotFound
     return reply(user)
@@ -29,14 +46,14 @@ async def public(request: web.Request) -> web.Response:
 
 @operation(
     "users_update_profile",
-    Answer(200, answers.User()),
-    body=schemas.PROFILE,
+    Answer(200, User()),
+    body=Profile(),
     refuses=(EmailTaken, UsernameTaken, TooManyRequests),
 )
 async def update_profile(request: web.Request) -> web.Response:
     """Change what is given; another e-mail address only for whoever knows the password."""
     values = await read_object(request)
-    user_id, database = request[keys.CALLER].user_id, request.app[keys.DATABASE]
+    user_id, database = request[CALLER].user_id, request.app[DATABASE]
     email, version = values.get("email"), None
     if email is not None and email.key != own(await database.row("users.hashed_password", user_id))["email_key"]:
         if "current_password" not in values:
@@ -62,37 +79,20 @@ def password_needed() -> Invalid:
     return Invalid(errors={"current_password": ["Is needed to change the e-mail address."]})
 
 
-@operation("users_set_premium", Answer(200, answers.User()), body=schemas.PREMIUM, refuses=(Forbidden, NotFound))
-async def set_premium(request: web.Request) -> web.Response:
-    """Set premium: billing for anyone, a user off for themselves, and on where the configuration lets them."""
-    values = await read_object(request)
-    caller, database = request[keys.CALLER], request.app[keys.DATABASE]
-    username = values.get("username")
-    if caller.scope == BILLING:
-        if username is None:
-            raise Invalid(errors={"username": ["Missing data for required field."]})
-        user = await database.change("users.set_premium", None, username, values["is_premium"])
-    else:
-        own_name = own(await database.row("users.own", caller.user_id))["username"]
-        if (username or own_name).lower() != own_name.lower():
-            raise Forbidden("Only billing sets premium for others.")
-        if values["is_premium"] and not request.app[keys.CONFIG].premium_self_service:
-            raise Forbidden("Premium is set by billing, not by its user.")
-        user = await database.change("users.set_premium", caller.user_id, None, values["is_premium"])
-    if user is None:
-        raise NotFound
-    log.info("premium set", extra={"user_id": user["id"], "is_premium": values["is_premium"], "by": caller.scope or "user"})
-    return reply(user)
-
-
-@operation("users_delete", Answer(204), body=schemas.ACCOUNT_DELETION, refuses=(TooManyRequests,))
+@operation("users_delete", Answer(204), body=AccountDeletion(), refuses=(TooManyRequests,))
 async def delete(request: web.Request) -> web.Response:
     """Delete the account with all that is its own, for whoever knows the password."""
     values = await read_object(request)
     current = await check_password(request, values["current_password"])
-    user_id = request[keys.CALLER].user_id
-    if await request.app[keys.DATABASE].change("users.delete", user_id, current["password_version"]) is None:
+    user_id = request[CALLER].user_id
+    if await request.app[DATABASE].change("users.delete", user_id, current["password_version"]) is None:
         raise await outdated(request)
-    await request.app[keys.BUS].publish(SESSIONS, [user_id])
+    await request.app[BUS].publish(SESSIONS, [user_id])
     log.info("account deleted", extra={"user_id": user_id})
     return web.Response(status=204)
+
+
+@operation("auth_me", Answer(200, Me()))
+async def me(request: web.Request) -> web.Response:
+    """Tell who the token speaks for."""
+    return reply(own(await request.app[DATABASE].row("users.me", request[CALLER].user_id)))

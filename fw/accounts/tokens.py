@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import jwt
+from aiohttp import web
 
 from fw.config import Config
 from fw.database.pool import Database
@@ -38,6 +39,9 @@ class Caller:
     @property
     def seconds_left(self) -> float:
         return self.expires_at - time.time()
+
+
+CALLER: Final[web.RequestKey[Caller]] = web.RequestKey("caller")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,9 @@ class Tokens:
             return _caller(claims)
         log.info("token refused", extra={"reason": "signed by nobody we know"})
         raise Unauthorized
+
+
+TOKENS: Final[web.AppKey[Tokens]] = web.AppKey("tokens")
 
 
 def _caller(claims: dict[str, Any]) -> Caller:

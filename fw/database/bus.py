@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol, Self
 
 import asyncpg
+from aiohttp import web
 
 from fw.config import Config
 from fw.database.pool import BROKEN
@@ -55,6 +56,9 @@ class Bus(Protocol):
 
     def subscribe(self, hear: Hear) -> AbstractAsyncContextManager[Subscription]:
         """Hear until the block ends. Raises `Lost` where there is no connection."""
+
+
+BUS: Final[web.AppKey[Bus]] = web.AppKey("bus")
 
 
 class PostgresSubscription:

@@ -65,7 +65,7 @@ def demand(config: Config) -> tuple[int, str]:
 def supply(connection: psycopg.Connection[Any]) -> tuple[int, str]:
     """Return how many connections a role that is no superuser can have, and what sets the bound."""
     cursor: psycopg.Cursor[DictRow] = psycopg.RawCursor(connection, row_factory=dict_row)
-    row = cursor.execute(statements()["doctor.connections"]).fetchone()
+    row = cursor.execute(statements()["connections.given"]).fetchone()
     assert row
     bounds = [(row["most"] - row["reserved"], f"max_connections {row['most']}, less {row['reserved']} reserved")]
     bounds += [(row[name], f"CONNECTION LIMIT of the {name[3:]}") for name in ("of_role", "of_database") if row[name] >= 0]

@@ -1,13 +1,15 @@
-"""The ear on the bus: one supervised subscription that turns what it hears into hints for the hub."""
+"""The ear on the bus: one supervised subscription, which calls whoever is interested in a channel."""
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Mapping
 from typing import Final, Self
 
+from aiohttp import web
+
 from fw.background import Background
-from fw.database.bus import INBOXES, Bus, Lost, Subscription
-from fw.inbox.hub import Hub
+from fw.database.bus import Bus, Lost, Subscription
 
 log = logging.getLogger("fw.listener")
 
@@ -21,9 +23,17 @@ RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
 class Listener:
     """Listens, and reconnects for ever."""
 
-    def __init__(self, bus: Bus, hub: Hub, background: Background) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        hear: Mapping[str, Callable[[list[str]], None]],
+        refresh: Callable[[], None],
+        background: Background,
+    ) -> None:
+        """`hear` has what to call with the ids that were told, by channel; `refresh` is called if some may have been missed."""
         self._bus = bus
-        self._hub = hub
+        self._hear_by_channel = hear
+        self._refresh = refresh
         self._task = background.task("listener", self._listen_for_ever)
         self.is_listening = False
         self.losses = 0
@@ -43,8 +53,8 @@ class Listener:
                     attempt = 0
                     self.is_listening = True
                     log.info("listening")
-                    # Whatever happened while nobody listened is read now.
-                    self._hub.wake_all()
+                    # Whatever happened while nobody listened is found out now.
+                    self._refresh()
                     await self._watch(subscription)
             except (Lost, TimeoutError) as error:
                 self.losses += 1
@@ -67,10 +77,10 @@ class Listener:
                 await subscription.probe()
             if clock() - swept >= SWEEP_SECONDS:
                 swept = clock()
-                self._hub.wake_all()
+                self._refresh()
 
     def _hear(self, channel: str, user_ids: list[str]) -> None:
-        if channel == INBOXES:
-            self._hub.wake(user_ids)
-        else:
-            self._hub.doubt(user_ids)
+        self._hear_by_channel[channel](user_ids)
+
+
+LISTENER: Final[web.AppKey[Listener]] = web.AppKey("listener")

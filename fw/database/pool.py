@@ -9,6 +9,7 @@ from typing import Any, Final, Self, TypeVar
 
 import asyncpg
 import orjson
+from aiohttp import web
 
 from fw.config import Config
 from fw.database import statements
@@ -174,6 +175,9 @@ class Database:
                 raise
             finally:
                 await pool.release(connection, timeout=CLOSE_SECONDS)
+
+
+DATABASE: Final[web.AppKey[Database]] = web.AppKey("database")
 
 
 async def run_to_the_end(run: Callable[[Any], Awaitable[T]], connection: Any) -> T:

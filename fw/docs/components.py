@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from apispec import APISpec
 
-from fw.docs import pages as docs
+from fw.docs.examples import example
 from fw.errors import CATALOGUE
 
 SECURITY: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -56,4 +56,4 @@ def register(spec: APISpec) -> None:
         kind = "integer" if name == "Retry-After" else "string"
         spec.components.header(name, {"description": text, "required": name not in OPTIONAL, "schema": {"type": kind}})
     for problem in CATALOGUE:
-        spec.components.example(problem.slug, {"summary": problem.title, "value": docs.example(problem)})
+        spec.components.example(problem.slug, {"summary": problem.title, "value": example(problem)})

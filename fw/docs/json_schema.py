@@ -7,8 +7,9 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields, validate
 
-from fw.docs import answers_tmp as answers
+from fw.web.answers import OneOf
 from fw.web.fields import Rule
+from fw.web.schemas import Output
 
 
 class Converter(OpenAPIConverter):
@@ -23,7 +24,7 @@ class Converter(OpenAPIConverter):
         return field.describe() if isinstance(field, Rule) else {}
 
     def one_of2properties(self, field: fields.Field[Any], **_: Any) -> dict[str, Any]:
-        return self.one_of(field.key, field.choices) if isinstance(field, answers.OneOf) else {}
+        return self.one_of(field.key, field.choices) if isinstance(field, OneOf) else {}
 
     def one_of(self, key: str, choices: Iterable[type[Schema]]) -> dict[str, Any]:
         """Describe one of several objects, told apart by the constant of a field."""
@@ -33,7 +34,7 @@ class Converter(OpenAPIConverter):
 
     def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
         described: dict[str, Any] = super().schema2jsonschema(schema)
-        if isinstance(schema, answers.Answer):
+        if isinstance(schema, Output):
             # What is added one day breaks no client.
             described.pop("additionalProperties", None)
         for rule in vars(type(schema)).values():

@@ -11,19 +11,22 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any, Final
 
+from aiohttp import web
 from apispec import APISpec
 
 from fw import __version__, errors
 from fw.accounts.fields import USERNAME
-from fw.docs import answers_tmp as answers
 from fw.docs import components
-from fw.docs import pages as docs
+from fw.docs.examples import BY_SLUG, EXAMPLE_ID
 from fw.docs.json_schema import Converter, Plugin, name_of
 from fw.errors import Problem
-from fw.inbox import fields as feedback
-from fw.routes import Access, Route
+from fw.inbox.channel import HELLO
+from fw.inbox.events import LIVE_EVENTS
+from fw.web.answers import ProblemObject
+from fw.web.assets import ASSETS
 from fw.web.fields import Id
 from fw.web.operation import JSON, Answer, Operation, operation_of
+from fw.web.route import Access, Route
 
 PROSE: Final = Path(__file__).parent / "api.md"
 PROBLEM_JSON: Final = "application/problem+json"
@@ -34,7 +37,7 @@ SECURITY_OF: Final[Mapping[Access, Sequence[Mapping[str, Any]]]] = {
     Access.OWNER: OWNER,
     Access.OWNER_OR_BILLING: (*OWNER, {"billing": []}),
 }
-CHOICES: Final[Mapping[str, Iterable[str]]] = {"slug": docs.BY_SLUG, "file": docs.ASSETS}
+CHOICES: Final[Mapping[str, Iterable[str]]] = {"slug": BY_SLUG, "file": ASSETS}
 """What may stand for a parameter of which there are few."""
 ANYWHERE: Final = (errors.BadRequest, errors.ExpectationFailed, Problem)
 """Problems that any operation may end in."""
@@ -56,6 +59,9 @@ class Description:
     @cached_property
     def json(self) -> bytes:
         return json.dumps(describe(self._routes), ensure_ascii=False, indent=1).encode()
+
+
+DESCRIPTION: Final[web.AppKey[Description]] = web.AppKey("description")
 
 
 def describe(routes: Sequence[Route]) -> dict[str, Any]:
@@ -144,7 +150,7 @@ def path_parameter(name: str, access: Access) -> dict[str, Any]:
         shape = {"type": "string", "pattern": f"^{USERNAME.pattern}$", "examples": ["you"]}
         return {"description": "A username, in any case.", "schema": shape}
     if name in ("id", "ref"):
-        return {"description": "An id.", "schema": {**Id().describe(), "examples": [docs.EXAMPLE_ID]}}
+        return {"description": "An id.", "schema": {**Id().describe(), "examples": [EXAMPLE_ID]}}
     return {"description": "One of these.", "schema": {"type": "string", "enum": list(CHOICES[name])}}
 
 
@@ -205,7 +211,7 @@ def describe_problems(problems: Sequence[type[Problem]]) -> dict[str, Any]:
         ),
         "headers": {"X-Request-ID": "X-Request-ID", **carried},
         "content": {
-            PROBLEM_JSON: {"schema": answers.Problem(), "examples": {problem.slug: problem.slug for problem in problems}}
+            PROBLEM_JSON: {"schema": ProblemObject(), "examples": {problem.slug: problem.slug for problem in problems}}
         },
     }
 
@@ -215,6 +221,6 @@ def messages(plugin: Plugin) -> dict[str, Any]:
     converter = plugin.converter
     assert isinstance(converter, Converter)
     return {
-        "fromServer": converter.one_of("event", answers.LIVE_EVENTS),
-        "fromClient": converter.resolve_nested_schema(feedback.HELLO),
+        "fromServer": converter.one_of("event", LIVE_EVENTS),
+        "fromClient": converter.resolve_nested_schema(HELLO),
     }

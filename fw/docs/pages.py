@@ -2,53 +2,34 @@
 
 import asyncio
 import gzip
-import hashlib
-import re
-from functools import cache
 from html import escape
 from http import HTTPStatus
-from pathlib import Path
 from string import Template
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
 from aiohttp import hdrs, web
 
-from fw import keys
-from fw.errors import CATALOGUE, NotFound, Problem
+from fw.docs.examples import BY_SLUG, example
+from fw.docs.openapi import DESCRIPTION
+from fw.errors import CATALOGUE, NotFound
+from fw.web.assets import ASSETS, STATIC, cached, pack, takes_gzip
 from fw.web.operation import Answer, operation
-from fw.web.request import not_modified, problem_object
+from fw.web.response import not_modified
 
-STATIC: Final = Path(__file__).parent.parent / "static"
 HTML: Final = "text/html"
-ASSETS: Final = {
-    "docs.css": "text/css",
-    "docs.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-    "swagger-ui.css": "text/css",
-    "swagger-ui-bundle.js": "text/javascript",
-}
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """What our pages may load: files of this server, and the pictures inside Swagger UI's style sheet."""
-REFUSED: Final = re.compile(r"q\s*=\s*0(\.0*)?")
-BY_SLUG: Final = {problem.slug: problem for problem in CATALOGUE}
-EXAMPLE_ID: Final = "0193572f-6c00-7000-8000-5f3a9c1b2d4e"
-
-
-class Asset(NamedTuple):
-    packed: bytes
-    media: str
-    etag: str
 
 
 @operation("docs_description", Answer(200), is_alone=True)
 async def description(request: web.Request) -> web.Response:
     """Describe the API in OpenAPI 3.1."""
     # The first time it takes some 50 ms, for which nobody else is to wait.
-    body = await asyncio.to_thread(lambda: request.app[keys.DESCRIPTION].json)
+    body = await asyncio.to_thread(lambda: request.app[DESCRIPTION].json)
     return web.Response(body=body, content_type="application/json", headers=cached(60))
 
 
@@ -83,23 +64,6 @@ async def asset(request: web.Request) -> web.Response:
     return web.Response(body=found.packed, content_type=found.media, charset="utf-8", headers=headers)
 
 
-def takes_gzip(accepted: str) -> bool:
-    """Tell whether a client takes gzip (RFC 9110, 12.5.3)."""
-    for part in accepted.lower().split(","):
-        coding, *parameters = (word.strip() for word in part.split(";"))
-        if coding == "gzip":
-            return not any(REFUSED.fullmatch(parameter) for parameter in parameters)
-    return False
-
-
-@cache
-def pack(name: str) -> Asset:
-    """Read a file that pages need, packed as it is sent."""
-    packed = STATIC / "swagger-ui" / f"{name}.gz"
-    content = packed.read_bytes() if packed.exists() else gzip.compress((STATIC / name).read_bytes(), mtime=0)
-    return Asset(content, ASSETS[name], hashlib.blake2b(content, digest_size=12).hexdigest())
-
-
 @operation("docs_problems", Answer(200, media=HTML), is_alone=True)
 async def problems(request: web.Request) -> web.Response:
     """List all problems that there are."""
@@ -128,18 +92,8 @@ async def problem(request: web.Request) -> web.Response:
     )
 
 
-def example(problem: type[Problem]) -> dict[str, object]:
-    """Make an example of a problem as it is answered."""
-    errors = {"message": ["Must not be empty."]} if problem.slug == "invalid" else None
-    return problem_object(problem, problem.sentence, EXAMPLE_ID, errors)
-
-
 def show(name: str, **values: str) -> web.Response:
     """Answer with a page: a template of `static`, filled in."""
     text = Template((STATIC / name).read_text(encoding="utf-8")).substitute(values)
     headers = {"Content-Security-Policy": PAGE_POLICY, "Referrer-Policy": "no-referrer", **cached(60)}
     return web.Response(text=text, content_type=HTML, headers=headers)
-
-
-def cached(seconds: int) -> dict[str, str]:
-    return {hdrs.CACHE_CONTROL: f"public, max-age={seconds}"}

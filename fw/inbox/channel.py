@@ -4,16 +4,22 @@ import asyncio
 from typing import Final
 
 from aiohttp import WSMsgType, hdrs, web
+from marshmallow import fields
+from marshmallow.validate import Equal
 from yarl import URL
 
-from fw import keys
-from fw.accounts.authentication import caller_bucket
-from fw.accounts.tokens import Caller
+from fw.accounts.tokens import CALLER, TOKENS, Caller
+from fw.config import CONFIG
 from fw.errors import Invalid, MalformedJson, OriginNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
-from fw.inbox import fields as schemas
+from fw.inbox.hub import HUB
+from fw.inbox.newcomers import NEWCOMERS
+from fw.inbox.readers import READERS
 from fw.inbox.sockets import Close, Socket
+from fw.web.address import caller_bucket
+from fw.web.fields import BIGGEST, Whole, says
 from fw.web.operation import Answer, operation
 from fw.web.request import parse_object, read_query, validate
+from fw.web.schemas import Body, Query
 
 PROTOCOL: Final = "feedbackwave"
 BEARER: Final = "bearer."
@@ -21,10 +27,25 @@ AUTH_SECONDS: Final = 10.0
 MESSAGE_BYTES: Final = 4096
 
 
+class Live(Query):
+    since = Whole(0, BIGGEST, **says("The cursor that you have; without it, what happens from now on."))
+
+
+class Hello(Body):
+    """The first message of a live socket that has not said who it is."""
+
+    component = "FeedbackHello"
+    type = fields.String(required=True, validate=Equal("auth"))
+    token = fields.String(required=True)
+
+
+HELLO: Final = Hello()
+
+
 @operation(
     "live_follow",
     Answer(101),
-    query=schemas.LIVE,
+    query=Live(),
     refuses=(OriginNotAllowed, TooManyRequests, UpgradeRequired),
     optional_token="bearer",
 )
@@ -48,7 +69,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
         await ws.prepare(request)
         await ws.close(code=Close.UNAUTHORIZED)
         return ws
-    readers = request.app[keys.READERS]
+    readers = request.app[READERS]
     await readers.take(caller.user_id)
     try:
         await ws.prepare(request)
@@ -60,7 +81,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
 
 async def follow_later(request: web.Request, ws: web.WebSocketResponse, since: int | None) -> None:
     """Have a socket say who it is, and go on from there. Raises `TooManyRequests` before the upgrade."""
-    with request.app[keys.NEWCOMERS].admitted(caller_bucket(request)):
+    with request.app[NEWCOMERS].admitted(caller_bucket(request)):
         await ws.prepare(request)
         caller = await first_message(request, ws)
     if ws.closed:
@@ -68,7 +89,7 @@ async def follow_later(request: web.Request, ws: web.WebSocketResponse, since: i
     if caller is None:
         await ws.close(code=Close.UNAUTHORIZED)
         return
-    readers = request.app[keys.READERS]
+    readers = request.app[READERS]
     try:
         await readers.take(caller.user_id)
     except (TooManyRequests, Unavailable) as problem:
@@ -85,7 +106,7 @@ def refuse_foreign_origin(request: web.Request) -> None:
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None:
         return
-    allowed = request.app[keys.CONFIG].cors_origins
+    allowed = request.app[CONFIG].cors_origins
     if origin in allowed or "*" in allowed:
         return
     try:
@@ -112,7 +133,7 @@ def token_of(request: web.Request) -> str | None:
 async def who(request: web.Request, token: str) -> Caller | None:
     """Return whose token this is, or None: a bad one is told after the upgrade, where a browser can see it."""
     try:
-        caller = await request.app[keys.TOKENS].authenticate(token)
+        caller = await request.app[TOKENS].authenticate(token)
     except Unauthorized:
         return None
     return None if caller.scope else caller
@@ -131,7 +152,7 @@ async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Call
             await ws.close(code=Close.FORBIDDEN_MESSAGE)
         return None
     try:
-        hello = validate(schemas.HELLO, parse_object(message.data.encode("utf-8", "surrogatepass")))
+        hello = validate(HELLO, parse_object(message.data.encode("utf-8", "surrogatepass")))
     except (MalformedJson, Invalid):
         await ws.close(code=Close.FORBIDDEN_MESSAGE)
         return None
@@ -143,9 +164,9 @@ async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Call
     transport = request.transport
     if transport is None:
         return
-    request[keys.CALLER] = caller
+    request[CALLER] = caller
     socket = Socket(ws, transport, request.writer, caller.user_id, caller.session_id, since)
     try:
-        await request.app[keys.HUB].follow(socket, caller.seconds_left)
+        await request.app[HUB].follow(socket, caller.seconds_left)
     except ConnectionError:
         transport.abort()

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
+from aiohttp import web
+
 from fw.database.pool import Database, Row
 from fw.errors import Unauthorized
+from fw.inbox.events import event
 
 MOST: Final = 500
 """Events in one reading of an inbox."""
@@ -15,9 +18,6 @@ MOST_BYTES: Final = 128 * 1024
 ALL_BYTES: Final = 4 * 1024 * 1024
 """The same for all inboxes of one statement together."""
 LEAST_BYTES: Final = 1024
-INBOX_COLUMNS: Final = frozenset(
-    ("inbox_id", "inbox_cursor", "unread_count", "total_count", "horizon", "created_cursor", "deleted_at", "has_more")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,9 @@ class Feed:
         ]
 
 
+FEED: Final[web.AppKey[Feed]] = web.AppKey("feed")
+
+
 def reading(user_id: str, since: int, rows: Sequence[Row]) -> Reading:
     position = rows[0]["inbox_cursor"]
     if not rows[0]["horizon"] <= since <= position:
@@ -80,16 +83,3 @@ def reading(user_id: str, since: int, rows: Sequence[Row]) -> Reading:
         rows=[row for row in rows if row["id"] is not None],
         more=bool(rows[-1]["has_more"]),
     )
-
-
-def event(row: Row, since: int) -> dict[str, Any]:
-    """Make the event of one changed item, as it is new to a reader at `since`."""
-    if row["deleted_at"] is not None:
-        return {"event": "deleted", "cursor": row["cursor"], "id": row["id"]}
-    kind = "created" if row["created_cursor"] > since else "updated"
-    return {"event": kind, "cursor": row["cursor"], "feedback": item(row)}
-
-
-def item(row: Row) -> dict[str, Any]:
-    """Return the feedback of a row that also tells the state of its inbox."""
-    return {name: value for name, value in row.items() if name not in INBOX_COLUMNS}

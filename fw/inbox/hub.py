@@ -9,6 +9,8 @@ from itertools import islice
 from time import time
 from typing import Final, Self
 
+from aiohttp import web
+
 from fw.background import Background
 from fw.database.pool import Database
 from fw.errors import Problem, Unauthorized, Unavailable
@@ -269,3 +271,6 @@ class Hub:
         for socket in sockets:
             if socket.session_id in dead:
                 socket.close(Close.UNAUTHORIZED)
+
+
+HUB: Final[web.AppKey[Hub]] = web.AppKey("hub")

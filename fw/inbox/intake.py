@@ -10,6 +10,8 @@ from itertools import groupby
 from time import monotonic
 from typing import Final, Self
 
+from aiohttp import web
+
 from fw.database.bus import INBOXES, Bus
 from fw.database.pool import Database, Locked
 from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
@@ -207,6 +209,9 @@ class Intake:
         if found and not self._bus.in_transaction:
             await self._bus.publish(INBOXES, {row["user_id"] for row in found})
         return [result or NotFound() for result in results]
+
+
+INTAKE: Final[web.AppKey[Intake]] = web.AppKey("intake")
 
 
 def answer(entry: Entry, result: str | Exception) -> None:

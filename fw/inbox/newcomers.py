@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from aiohttp import web
+
 from fw.errors import TooManyRequests
 
 MOST_OF_ADDRESS: Final = 50
@@ -40,3 +42,6 @@ class Newcomers:
             self._by_address[address] -= 1
             if not self._by_address[address]:
                 del self._by_address[address]
+
+
+NEWCOMERS: Final[web.AppKey[Newcomers]] = web.AppKey("newcomers")

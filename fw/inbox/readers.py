@@ -11,6 +11,8 @@ import logging
 from collections import defaultdict
 from typing import Final, Self
 
+from aiohttp import web
+
 from fw.background import Background
 from fw.database.pool import Database
 from fw.errors import Problem, TooManyRequests, Unavailable
@@ -140,6 +142,9 @@ class Readers:
             leased = {user_id: places.leased for user_id, places in self._places.items() if places.leased}
             await self._database.change("readers.restore", self._process_id, list(leased), list(leased.values()))
         self._beaten_at = asyncio.get_running_loop().time()
+
+
+READERS: Final[web.AppKey[Readers]] = web.AppKey("readers")
 
 
 def full() -> TooManyRequests:

@@ -1,72 +1,37 @@
-"""What every public submission comes to, by whichever path: a row for the intake, and its answer."""
-
-import hashlib
-import json
-from collections.abc import Mapping
-from typing import Any, Final
+"""Sending feedback to an inbox, from anyone."""
 
 from aiohttp import web
-from multidict import istr
 
-from fw import keys
-from fw.docs import answers_tmp as answers
-from fw.ids import created_at
-from fw.inbox.fields import dump
-from fw.inbox.intake import Submission
-from fw.web.address import bucket, client_address, kept
-from fw.web.operation import Answer
-from fw.web.request import read_headers, reply
-
-SUBMISSION: Final = "submission"
-IDEMPOTENCY_KEY: Final = istr("Idempotency-Key")
-TO_INBOX: Final = "submission-inbox"
-RECEIPT: Final = Answer(201, answers.Receipt(), ("RateLimit", "RateLimit-Policy"))
+from fw.accounts.fields import USERNAME
+from fw.errors import IdempotencyMismatch, NotFound, TooManyRequests
+from fw.inbox.metadata import Metadata
+from fw.inbox.sender import MESSAGE, RECEIPT, SubmitHeaders, admit, store
+from fw.web.fields import Text
+from fw.web.operation import operation
+from fw.web.request import read_object
+from fw.web.schemas import Body
 
 
-Sender = tuple[str | None, dict[str, str]]
-"""Where a submission comes from, and the headers that tell how its sender stands."""
+class Submit(Body):
+    component = "FeedbackSubmit"
+    message = Text(1, MESSAGE, trim=True, example="Well done!", required=True)
+    metadata = Metadata(allow_none=True, load_default=None)
 
 
-async def admit(request: web.Request, inbox: str | None) -> Sender:
-    """Count a submission against its sender's limits before anything is done for it: refusing takes no connection.
-
-    `inbox` is named by its owner's folded username; where that is not known yet, `admit_to` follows. Raises `TooManyRequests`.
-    """
-    address = client_address(request, request.app[keys.CONFIG].trusted_proxies)
-    whose, take = bucket(address), request.app[keys.LIMITS].take
-    if inbox is None:
-        return address, await take((SUBMISSION, whose))
-    return address, await take((SUBMISSION, whose), (TO_INBOX, f"{whose} {inbox}"))
-
-
-async def admit_to(request: web.Request, inbox: str, sender: Sender) -> Sender:
-    """Count a submission against the limit of an inbox that has only now been found. Raises `TooManyRequests`."""
-    address, standing = sender
-    return address, await request.app[keys.LIMITS].take((TO_INBOX, f"{bucket(address)} {inbox}")) or standing
-
-
-async def store(request: web.Request, values: Mapping[str, Any], sender: Sender, **inbox: str) -> web.Response:
-    """Hand a validated submission to the intake, and answer when it is committed.
-
-    `inbox` names the row's place: `username` (folded), or `user_id` and `widget_id`.
-    """
-    address, standing = sender
-    # Most come without, and looking is quicker than reading.
-    key = read_headers(request)["idempotency_key"] if IDEMPOTENCY_KEY in request.headers else None
-    feedback_id = await request.app[keys.INTAKE].submit(
-        Submission(
-            message=values["message"],
-            metadata=None if values["metadata"] is None else dump(values["metadata"]),
-            ip_address=kept(address, request.app[keys.CONFIG].ip_mode),
-            idempotency_key=key,
-            body_hash=None if key is None else body_hash(values, inbox.get("widget_id")),
-            **inbox,
-        )
-    )
-    return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201, headers=standing)
-
-
-def body_hash(values: Mapping[str, Any], widget_id: str | None) -> bytes:
-    """Hash what was meant, not how it was spelled: white space and the order of fields do not make another body."""
-    meant = {"message": values["message"], "metadata": values["metadata"], "widget_id": widget_id}
-    return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).digest()
+@operation(
+    "feedback_submit",
+    RECEIPT,
+    body=Submit(),
+    headers=SubmitHeaders(),
+    refuses=(NotFound, IdempotencyMismatch, TooManyRequests),
+    leads_to=("feedback_show", "feedback_mark", "feedback_delete"),
+)
+async def submit(request: web.Request) -> web.Response:
+    """Take feedback for a user, from anyone."""
+    username = request.match_info["ref"].lower()
+    is_name = USERNAME.fullmatch(username) is not None
+    sender = await admit(request, username if is_name else "")
+    values = await read_object(request)
+    if not is_name:
+        raise NotFound
+    return await store(request, values, sender, username=username)

@@ -8,10 +8,11 @@ from typing import Any, Final, Self
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 
-from fw import keys
+from fw.accounts.tokens import CALLER
 from fw.background import Background
 from fw.telemetry.logs import Request
 from fw.telemetry.metrics import Metrics
+from fw.web.envelope import TRACE
 
 log = logging.getLogger("fw.access")
 
@@ -57,6 +58,9 @@ class Observer:
             log.info("requests", extra={"requests": requests})
 
 
+OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
+
+
 class AccessLog(AbstractAccessLogger):
     """What the server tells of every request, also of those that were not even HTTP; `logger` is an `Observer`."""
 
@@ -65,7 +69,7 @@ class AccessLog(AbstractAccessLogger):
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         observer: Any = self.logger
         try:
-            request_id, begun_at = request[keys.TRACE]
+            request_id, begun_at = request[TRACE]
             # Not the time that the server has taken: its clock is the event loop's, which counts milliseconds.
             time = perf_counter() - begun_at
         except KeyError:
@@ -96,6 +100,6 @@ def route_of(request: web.BaseRequest) -> str:
 
 def user_of(request: web.BaseRequest) -> str | None:
     # Asked only where there may be one: most requests carry no token, and the answer would be an exception.
-    if (hdrs.AUTHORIZATION in request.headers or hdrs.UPGRADE in request.headers) and keys.CALLER in request:
-        return request[keys.CALLER].user_id
+    if (hdrs.AUTHORIZATION in request.headers or hdrs.UPGRADE in request.headers) and CALLER in request:
+        return request[CALLER].user_id
     return None

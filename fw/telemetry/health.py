@@ -5,36 +5,54 @@ from hmac import compare_digest
 from typing import Final
 
 from aiohttp import web
+from marshmallow import fields, validate
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from fw import __version__, keys
+from fw import __version__
 from fw.accounts.authentication import bearer_token
-from fw.database.pool import Database
+from fw.background import BACKGROUND
+from fw.config import CONFIG
+from fw.database.listener import LISTENER
+from fw.database.pool import DATABASE, Database
 from fw.database.statements import migration_ids
-from fw.docs import answers_tmp as answers
 from fw.errors import Problem, Unauthorized, Unavailable
+from fw.telemetry.access_log import OBSERVER
+from fw.telemetry.metrics import METRICS
 from fw.web.operation import Answer, operation
-from fw.web.request import reply
+from fw.web.response import reply
+from fw.web.schemas import Output
 
 READY_SECONDS: Final = 2.0
 
 
-@operation("health_alive", Answer(200, answers.Health()), is_alone=True)
+class Health(Output):
+    component = "Health"
+    status = fields.String(required=True, validate=validate.Equal("ok"))
+    version = fields.String(required=True)
+
+
+class Readiness(Output):
+    component = "Readiness"
+    status = fields.String(required=True, validate=validate.Equal("ready"))
+    checks = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+
+
+@operation("health_alive", Answer(200, Health()), is_alone=True)
 async def alive(request: web.Request) -> web.Response:
     """Say that the process lives; nothing else is touched."""
     return reply({"status": "ok", "version": __version__})
 
 
-@operation("health_ready", Answer(200, answers.Readiness()))
+@operation("health_ready", Answer(200, Readiness()))
 async def ready(request: web.Request) -> web.Response:
     """Say what this process needs to serve, and which of it is missing."""
-    database = request.app[keys.DATABASE]
+    database = request.app[DATABASE]
     answers, migrated = await asyncio.gather(database.ping(READY_SECONDS), is_migrated(database))
-    stopped = request.app[keys.BACKGROUND].stopped
+    stopped = request.app[BACKGROUND].stopped
     checks = {
         "database": answers,
         "migrations": migrated,
-        "listener": request.app[keys.LISTENER].is_listening,
+        "listener": request.app[LISTENER].is_listening,
         "background": not stopped,
     }
     failed = [name for name, is_well in checks.items() if not is_well]
@@ -47,12 +65,12 @@ async def ready(request: web.Request) -> web.Response:
 @operation("health_metrics", Answer(200, media="text/plain"), refuses=(Unauthorized,), optional_token="metrics", is_alone=True)
 async def metrics(request: web.Request) -> web.Response:
     """Tell what has been counted, in Prometheus' text format, to who may know."""
-    token = request.app[keys.CONFIG].metrics_token
+    token = request.app[CONFIG].metrics_token
     if token and not compare_digest(bearer_token(request).encode("utf-8", "replace"), token.encode()):
         raise Unauthorized("The token of FW_METRICS_TOKEN is needed.")
-    request.app[keys.OBSERVER].flush()
+    request.app[OBSERVER].flush()
     # With several processes it is read from their files.
-    text = await asyncio.to_thread(request.app[keys.METRICS].text)
+    text = await asyncio.to_thread(request.app[METRICS].text)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"})
 
 

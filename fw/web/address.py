@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from fw.config import IpMode
+from fw.config import CONFIG, IpMode
 
 REMEMBERED: Final = 4096
 """Addresses whose reading is kept: the standard library takes some 10 us for one, a tenth of a whole request."""
@@ -54,3 +54,8 @@ def kept(address: str | None, mode: IpMode) -> str | None:
     if mode == "full":
         return address
     return str(ip_network((address, 48 if ":" in address else 24), strict=False).network_address)
+
+
+def caller_bucket(request: web.Request) -> str:
+    """Name the caller's address as limits count it."""
+    return bucket(client_address(request, request.app[CONFIG].trusted_proxies))

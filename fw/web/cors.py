@@ -6,8 +6,8 @@ import aiohttp_cors
 from aiohttp import hdrs, web
 
 from fw.config import Config
-from fw.routes import Origins
 from fw.web.envelope import EXPOSED
+from fw.web.route import Origins
 
 
 def options(origins: Origins, config: Config) -> Mapping[str, aiohttp_cors.ResourceOptions]:

@@ -2,25 +2,19 @@
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final
 
 from aiohttp import hdrs, web
 from multidict import istr
 
-from fw import keys
-from fw.accounts.authentication import bearer_token
-from fw.accounts.tokens import BILLING
+from fw.config import CONFIG
 from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem
 from fw.ids import new_id
-from fw.routes import Access
-from fw.web.request import reply_problem
+from fw.web.response import reply_problem
+from fw.web.route import Handler
 
 log = logging.getLogger("fw.request")
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 EXPOSED: Final = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
 """What a page on another site may read of a response's headers."""
 X_REQUEST_ID: Final = istr("X-Request-ID")
@@ -31,6 +25,8 @@ USUAL: Final = (
     (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
 )
 """Of what has no page to show, nothing is to be shown (OWASP REST Security Cheat Sheet)."""
+TRACE: Final[web.RequestKey[tuple[str, float]]] = web.RequestKey("trace")
+"""A request's id, and when it began by `time.perf_counter`."""
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
@@ -38,14 +34,14 @@ def identify(request: web.BaseRequest) -> str:
     """Give a request its id (the caller's own, if it sent a sane one, else ours) and note when it began."""
     sent = request.headers.get(X_REQUEST_ID)
     known = sent if sent is not None and SANE_ID.fullmatch(sent) else new_id()
-    request[keys.TRACE] = known, perf_counter()
+    request[TRACE] = known, perf_counter()
     return known
 
 
 def request_id(request: web.BaseRequest) -> str:
     """Return the id of a request, which one that has come through no middleware does not have yet."""
     try:
-        return request[keys.TRACE][0]
+        return request[TRACE][0]
     except KeyError:
         return identify(request)
 
@@ -61,7 +57,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     add_usual(response)
     origin = request.headers.get(hdrs.ORIGIN)
     if origin and request.match_info.route.resource is None:
-        allowed = request.app[keys.CONFIG].cors_origins
+        allowed = request.app[CONFIG].cors_origins
         if origin in allowed or "*" in allowed:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(EXPOSED)
@@ -116,42 +112,6 @@ def from_framework(error: web.HTTPException) -> Problem:
     if isinstance(error, web.HTTPMethodNotAllowed):
         problem.headers[hdrs.ALLOW] = ", ".join(sorted(error.allowed_methods))
     return problem
-
-
-@web.middleware
-async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let only those through whom the route table names. What has no route of its own (404, preflights) is for anyone."""
-    access = request.app[keys.ACCESS].get(request.match_info.route, Access.ANYONE)
-    if access is Access.ANYONE:
-        return await handler(request)
-    tokens, turns = request.app[keys.TOKENS], request.app[keys.TURNS]
-    caller = tokens.verify(bearer_token(request))
-    await turns.take(caller.user_id)
-    try:
-        await tokens.confirm(caller)
-        if caller.scope == BILLING and access is not Access.OWNER_OR_BILLING:
-            raise Forbidden("A billing token can set premium and do nothing else.")
-        request[keys.CALLER] = caller
-        response = await handler(request)
-        await send(request, response)
-        return response
-    finally:
-        turns.give_back(caller.user_id)
-
-
-async def send(request: web.Request, response: web.StreamResponse) -> None:
-    """Send a response, and wait until most of it has been taken: so the turns of a user bound what waits for slow readers."""
-    try:
-        await response.prepare(request)
-        await response.write_eof()
-        if isinstance(response, web.Response):
-            # The server would keep it until the connection's next request, which may never come.
-            response.body = None
-        if request.protocol.writing_paused:
-            await request.writer.drain()
-    except ConnectionError:
-        # The server, which sends it again, finds out itself.
-        return
 
 
 async def meet_expectation(request: web.Request) -> web.StreamResponse | None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from marshmallow import ValidationError, fields, missing, validate
 
 from fw.ids import is_id
-from fw.web import paging as pages
+from fw.web import paging
 from fw.web.schemas import NAMED, Query
 
 T = TypeVar("T")
@@ -215,12 +215,12 @@ class After(Rule[str]):
 
     def read(self, value: Any) -> str:
         try:
-            return pages.decode(value)
+            return paging.decode(value)
         except ValueError:
             raise ValidationError("Must be the 'next' of another page.") from None
 
     def describe(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": f"^(?:{pages.PATTERN.pattern})$"}
+        return {"type": "string", "pattern": f"^(?:{paging.PATTERN.pattern})$"}
 
 
 class QueryFlag(Rule[bool]):

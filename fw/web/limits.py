@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final, Self
 
+from aiohttp import web
 from multidict import istr
 
 from fw.config import Config, Rate
@@ -94,6 +95,9 @@ class Limits:
         """Say how a sender stands, in the fields of the IETF draft "RateLimit header fields for HTTP"."""
         count, window = self._rates[name]
         return {POLICY: f'"{name}";q={count};w={window}', LIMIT: f'"{name}";r={left};t={seconds}'}
+
+
+LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
 
 
 def key(name: str, subject: str) -> str:

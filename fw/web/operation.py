@@ -3,19 +3,17 @@
 Requests are read by it, and the API's description is made of it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol, cast
 
-from aiohttp import web
 from marshmallow import Schema
 
 from fw.errors import Problem
+from fw.web.route import Handler
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Answer(NamedTuple):

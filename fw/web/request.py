@@ -7,11 +7,10 @@ from math import isinf
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
-import orjson
 from aiohttp import hdrs, web
 from marshmallow import Schema, ValidationError
 
-from fw.errors import Invalid, MalformedJson, Problem, RequestTimeout, UnsupportedMediaType
+from fw.errors import Invalid, MalformedJson, RequestTimeout, UnsupportedMediaType
 from fw.web.operation import FORM, JSON, operation_of
 
 BODY_SECONDS: Final = 20.0
@@ -136,48 +135,5 @@ def invalid(error: ValidationError) -> Invalid:
     return Invalid(errors=error.messages_dict)
 
 
-def reply(values: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Answer with JSON, rows as objects; times end in Z."""
-    body = orjson.dumps(values, default=dict, option=orjson.OPT_UTC_Z)
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
-
-
-def reply_problem(problem: Problem, request_id: str) -> web.Response:
-    """Answer with a problem (RFC 9457)."""
-    body = problem_object(type(problem), problem.detail, request_id, problem.errors)
-    return web.Response(
-        body=orjson.dumps(body), status=problem.status, headers=problem.headers, content_type="application/problem+json"
-    )
-
-
-def problem_object(
-    problem: type[Problem], detail: str, request_id: str, errors: Mapping[Any, Any] | None = None
-) -> dict[str, Any]:
-    """Make the object that tells of a problem."""
-    told: dict[str, Any] = {
-        "type": f"/problems/{problem.slug}",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": detail,
-        "request_id": request_id,
-    }
-    return told if errors is None else {**told, "errors": _printable(errors)}
-
-
-def _printable(value: Any) -> Any:
-    """Replace what UTF-8 cannot carry, and shorten names: those of unknown fields are the sender's own."""
-    if isinstance(value, Mapping):
-        return {_shortened(_printable(str(key))): _printable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_printable(item) for item in value]
-    return str(value).encode("utf-8", "replace").decode()
-
-
 def _shortened(name: str) -> str:
     return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
-
-
-def not_modified(request: web.Request, etag: str) -> bool:
-    """Tell whether the caller already has what this ETag (without quotes) names (RFC 9110, 13.1.2)."""
-    wanted = request.if_none_match
-    return wanted is not None and any(tag.value in (etag, "*") for tag in wanted)

@@ -98,3 +98,10 @@ def shaped(rule: Callable[..., None], **shape: Any) -> Callable[..., None]:
 
 def listed(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+class Output(Schema):
+    """An object of an answer: all of its fields are there, unless it says otherwise. Others may be added one day."""
+
+    component: ClassVar[str]
+    """What clients call it by: it stays, wherever the code goes."""

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from aiohttp import web
+
 from fw.errors import TooManyRequests
 
 WAIT_SECONDS: Final = 5.0
@@ -97,3 +99,9 @@ class Turns:
                 "RateLimit": f'"{self.name}";r=0;t=1',
             },
         )
+
+
+SEARCHES: Final[web.AppKey[Turns]] = web.AppKey("searches")
+
+
+TURNS: Final[web.AppKey[Turns]] = web.AppKey("turns")

@@ -6,6 +6,8 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Final, Literal, Self
 
+from aiohttp import web
+
 from fw.background import Background
 from fw.database.pool import Database
 from fw.errors import Problem
@@ -70,3 +72,6 @@ class Counters:
             await self.flush()
         except Problem:
             log.warning("widget events wait for the database", extra={"counters": len(self._counts)})
+
+
+COUNTERS: Final[web.AppKey[Counters]] = web.AppKey("counters")

@@ -3,16 +3,80 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
-from fw.database.pool import Database, Row
-from fw.errors import Invalid, PremiumRequired
+from aiohttp import web
+from marshmallow import ValidationError, fields
+
+from fw.accounts.tokens import CALLER
+from fw.database.pool import DATABASE, Database, Row
+from fw.errors import Invalid, NotFound, PremiumRequired
 from fw.ids import just_before
+from fw.web.answers import Count, Share
+from fw.web.fields import Day, Rule, says
+from fw.web.operation import Answer, operation
+from fw.web.request import read_query
+from fw.web.response import reply
+from fw.web.schemas import Output, Query
+from fw.widgets.counters import COUNTERS
+from fw.widgets.widget import find
 
 FREE_DAYS: Final = 30
 PREMIUM_DAYS: Final = 365
 USUAL_DAYS: Final = 30
+
+
+class DayStats(Output):
+    component = "DayStats"
+    date = fields.Date(required=True)
+    views = Count()
+    opens = Count()
+    submissions = Count()
+
+
+class StatsTotals(Output):
+    component = "StatsTotals"
+    views = Count()
+    opens = Count()
+    submissions = Count()
+    open_rate = Share()
+    submission_rate = Share()
+    average_rating = Share()
+    nps = Share()
+
+
+class Stats(Output):
+    component = "Stats"
+    widget_id = fields.UUID(required=True)
+    from_ = fields.Date(required=True, data_key="from")
+    to = fields.Date(required=True)
+    tz = fields.String(required=True)
+    totals = fields.Nested(StatsTotals, required=True)
+    ratings = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+    daily = fields.List(fields.Nested(DayStats), required=True)
+
+
+class Zone(Rule[ZoneInfo]):
+    """A time zone by its IANA name."""
+
+    def read(self, value: Any) -> ZoneInfo:
+        if value not in time_zones():
+            raise ValidationError("Must be the name of a time zone, such as Europe/Berlin.")
+        return ZoneInfo(value)
+
+    def _serialize(self, value: ZoneInfo | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return value.key if value else None
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "format": "time-zone", "examples": ["Europe/Berlin"]}
+
+
+class StatsQuery(Query):
+    from_ = Day(data_key="from", **says("The first day; without it, 30 days up to the last."))
+    to = Day(**says("The last day; without it, today."))
+    tz = Zone(load_default=ZoneInfo("UTC"), **says("Whose days: the IANA name of a time zone."))
 
 
 async def report(
@@ -92,3 +156,18 @@ def net_promoter_score(ratings: Sequence[Row]) -> float:
     promoters = sum(row["count"] for row in ratings if row["rating"] >= 9)
     detractors = sum(row["count"] for row in ratings if row["rating"] <= 6)
     return float(100 * (promoters - detractors) / count)
+
+
+@operation("widgets_stats", Answer(200, Stats()), query=StatsQuery(), refuses=(NotFound, PremiumRequired))
+async def stats(request: web.Request) -> web.Response:
+    """Report a widget's numbers, day by day."""
+    wanted = read_query(request)
+    user_id = request[CALLER].user_id
+    widget = await find(request, "widgets.owned", user_id)
+    await request.app[COUNTERS].flush()
+    return reply(await report(request.app[DATABASE], user_id, widget, wanted.get("from_"), wanted.get("to"), wanted["tz"]))
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())

@@ -1,15 +1,16 @@
 """Widgets: their settings, what is sent through them, and the days of their statistics."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Final
-from zoneinfo import ZoneInfo, available_timezones
 
-from marshmallow import Schema, ValidationError, fields, validate
+from aiohttp import web
+from marshmallow import fields, validate
 
-from fw.inbox.fields import MESSAGE, RATING, TOO_LONG, Metadata, is_too_long
-from fw.web.fields import IPV6, PORT, After, Day, Flag, Many, Matching, Rule, Text, Whole, in_any_case, says
-from fw.web.schemas import Body, Query, at_least_one
+from fw import ids
+from fw.database.pool import DATABASE, Row
+from fw.errors import NotFound
+from fw.web.fields import IPV6, PORT, Many, Matching, Text, in_any_case, says
+from fw.web.schemas import Body, Output
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
 """The types that ask for a number, and its bounds."""
@@ -54,109 +55,22 @@ class Settings(Body):
     allowed_origins = Many(Origin(), None, 20, **says("The sites that may show it; empty or absent: any."))
 
 
-class Change(Body):
-    """Any part of a widget; at least one."""
-
-    component = "WidgetChange"
-    name = Text(1, 100, trim=True, example="Footer")
-    type = fields.String(validate=validate.OneOf(TYPES))
-    theme = fields.String(validate=validate.OneOf(THEMES))
-    settings = fields.Nested(Settings)
-    is_active = Flag()
-    _something = at_least_one("name", "type", "theme", "settings", "is_active")
-
-
-class Create(Body):
-    component = "WidgetCreate"
-    name = Text(1, 100, trim=True, example="Footer", required=True)
+class Widget(Output):
+    component = "Widget"
+    id = fields.UUID(required=True)
+    user_id = fields.UUID(required=True)
+    name = fields.String(required=True)
     type = fields.String(required=True, validate=validate.OneOf(TYPES))
-    theme = fields.String(load_default="light", validate=validate.OneOf(THEMES))
-    settings = fields.Nested(Settings, load_default=dict)
-    is_active = Flag(load_default=True)
+    theme = fields.String(required=True, validate=validate.OneOf(THEMES))
+    settings = fields.Nested(Settings, required=True)
+    is_active = fields.Boolean(required=True)
+    created_at = fields.DateTime(required=True)
 
 
-class List(Query):
-    limit = Whole(1, 100, load_default=20, **says("Items of a page."))
-    after = After(**says("The `next` of the page before."))
-
-
-class Submit(Body):
-    """What a widget sends; where it asks for a rating, the rating is the point and the message may be left out."""
-
-    component = "WidgetSubmit"
-    message = Text(0, MESSAGE, trim=True, example="Well done!", allow_none=True, load_default="")
-    rating = Whole(
-        *RATING,
-        allow_none=True,
-        load_default=None,
-        **says(
-            "1 to 5 for `rating`, 0 to 10 for `nps`, where it is required. It is kept as `metadata.rating`; if that is given "
-            "too, it is the same."
-        ),
-    )
-    metadata = Metadata(allow_none=True, load_default=None)
-
-
-class Event(Body):
-    component = "WidgetEvent"
-    event = fields.String(required=True, validate=validate.OneOf(("view", "open")))
-
-
-class Zone(Rule[ZoneInfo]):
-    """A time zone by its IANA name."""
-
-    def read(self, value: Any) -> ZoneInfo:
-        if value not in time_zones():
-            raise ValidationError("Must be the name of a time zone, such as Europe/Berlin.")
-        return ZoneInfo(value)
-
-    def _serialize(self, value: ZoneInfo | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return value.key if value else None
-
-    def describe(self) -> dict[str, Any]:
-        return {"type": "string", "format": "time-zone", "examples": ["Europe/Berlin"]}
-
-
-@cache
-def time_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-class Stats(Query):
-    from_ = Day(data_key="from", **says("The first day; without it, 30 days up to the last."))
-    to = Day(**says("The last day; without it, today."))
-    tz = Zone(load_default=ZoneInfo("UTC"), **says("Whose days: the IANA name of a time zone."))
-
-
-def fit(values: Mapping[str, Any], widget_type: str) -> dict[str, Any] | None:
-    """Return the metadata of a submission with its rating in it.
-
-    Raises `ValidationError` if the submission does not fit its widget's type, or says two ratings.
-    """
-    errors: dict[str, Any] = {}
-    low, high = RATINGS.get(widget_type, RATING)
-    rating: int | None = values["rating"]
-    metadata: dict[str, Any] | None = values["metadata"]
-    if rating is None and widget_type in RATINGS:
-        errors["rating"] = ["Missing data for required field."]
-    elif rating is not None and not low <= rating <= high:
-        errors["rating"] = [f"Must be from {low} to {high}."]
-    if not values["message"] and widget_type not in RATINGS:
-        errors["message"] = ["Must not be empty."]
-    if rating is not None:
-        if metadata and metadata.get("rating", rating) != rating:
-            errors["metadata"] = {"rating": ["Must be the same as 'rating'."]}
-        metadata = {**(metadata or {}), "rating": rating}
-        if is_too_long(metadata):
-            errors.setdefault("metadata", [TOO_LONG])
-    if errors:
-        raise ValidationError(errors)
-    return metadata
-
-
-CREATE: Final[Schema] = Create()
-CHANGE: Final[Schema] = Change()
-LIST: Final[Schema] = List()
-SUBMIT: Final[Schema] = Submit()
-EVENT: Final[Schema] = Event()
-STATS: Final[Schema] = Stats()
+async def find(request: web.Request, statement: str, *owner: str) -> Row:
+    """Read a widget by the id in the path. Raises `NotFound`."""
+    widget_id = request.match_info["id"]
+    row = await request.app[DATABASE].row(statement, *owner, widget_id) if ids.is_id(widget_id) else None
+    if row is None:
+        raise NotFound
+    return row

@@ -1,0 +1,57 @@
+"""The account, as its owner and others see it."""
+
+from typing import Any
+
+from marshmallow import fields, validate
+
+from fw.accounts.tokens import Ticket
+from fw.database.pool import Row
+from fw.errors import Unauthorized
+from fw.web.answers import Count
+from fw.web.schemas import Output
+
+
+class PublicUser(Output):
+    component = "PublicUser"
+    username = fields.String(required=True)
+    profile_image = fields.String(required=True, allow_none=True)
+    is_premium = fields.Boolean(required=True)
+    created_at = fields.DateTime(required=True)
+
+
+class User(PublicUser):
+    component = "User"
+    id = fields.UUID(required=True)
+    email = fields.String(required=True)
+    last_login = fields.DateTime(required=True, allow_none=True)
+    email_verified = fields.Boolean(required=True)
+
+
+class Me(User):
+    component = "Me"
+    unread_count = Count()
+
+
+class Session(Output):
+    component = "Session"
+    user = fields.Nested(User, required=True)
+    access_token = fields.String(required=True)
+    token_type = fields.String(required=True, validate=validate.Equal("bearer"))
+    expires_in = fields.Integer(required=True, metadata={"description": "Seconds that the token lives."})
+
+
+def own(row: Row | None) -> Row:
+    """Return the row of the caller's own account. Raises `Unauthorized` where it has just been deleted."""
+    if row is None:
+        raise Unauthorized
+    return row
+
+
+def with_token(user: Row | None, ticket: Ticket) -> dict[str, Any]:
+    """Make the answer to a registration or a login."""
+    return {
+        "user": user,
+        "access_token": ticket.token,
+        "token_type": "bearer",
+        "expires_in": ticket.seconds,
+    }

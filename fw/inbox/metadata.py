@@ -1,0 +1,98 @@
+"""Metadata: what a submission brings along beside its message."""
+
+import json
+from collections.abc import Mapping
+from itertools import count
+from typing import Any, Final
+
+import orjson
+from marshmallow import ValidationError
+
+from fw.web.fields import Rule, storable
+
+METADATA_BYTES: Final = 4096
+METADATA_LEVELS: Final = 5
+TOO_LONG: Final = f"Must have at most {METADATA_BYTES:,} bytes as JSON, a widget's rating included."
+RATING: Final = (0, 10)
+"""The bounds of a rating, whoever asked for it."""
+ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+class Metadata(Rule[dict[str, Any]]):
+    """An object of at most 4 KiB as JSON and 5 levels, of numbers that a double holds; its `rating`, if present, is 0 to 10."""
+
+    def read(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError("Must be an object.")
+        inspect(value)
+        if is_too_long(value):
+            raise ValidationError(TOO_LONG)
+        low, high = RATING
+        rating = value.get("rating", low)
+        if isinstance(rating, bool) or not isinstance(rating, int | float):
+            raise ValidationError({"rating": ["Must be a number."]})
+        if not low <= rating <= high:
+            raise ValidationError({"rating": [f"Must be from {low} to {high}."]})
+        return value
+
+    def describe(self) -> dict[str, Any]:
+        low, high = RATING
+        return {
+            "type": "object",
+            "properties": {"rating": {"type": "number", "minimum": low, "maximum": high}},
+            "additionalProperties": True,
+            "description": (
+                f"At most {METADATA_BYTES:,} bytes as JSON (a widget's rating included), {METADATA_LEVELS} levels deep, "
+                "without NUL characters, and with numbers that a double holds. Integers keep all of their digits."
+            ),
+            "examples": [{"page": "/pricing"}],
+        }
+
+
+def inspect(metadata: dict[str, Any]) -> None:
+    """Refuse what nests too deep or cannot be stored, and numbers that not every parser of JSON takes (RFC 8259, 6).
+
+    It goes level by level, and stops where there is more than can fit: some 30,000 values fit into a body.
+    """
+    level: list[Any] = [metadata]
+    for depth in count(1):
+        below: list[Any] = []
+        for part in level:
+            if isinstance(part, str):
+                storable(part)
+            elif isinstance(part, dict | list):
+                if depth > METADATA_LEVELS:
+                    raise ValidationError(f"Must have at most {METADATA_LEVELS} levels.")
+                below.extend(part)
+                if isinstance(part, dict):
+                    below.extend(part.values())
+            elif isinstance(part, int) and not is_double(part):
+                raise ValidationError("Must have no number that a double cannot hold.")
+        if not below:
+            return
+        # Each takes a byte at least.
+        if len(below) > METADATA_BYTES:
+            raise ValidationError(TOO_LONG)
+        level = below
+
+
+def is_double(number: int) -> bool:
+    """Tell whether a double holds a number, be it with some of its digits rounded."""
+    try:
+        float(number)
+    except OverflowError:
+        return False
+    return True
+
+
+def is_too_long(metadata: Mapping[str, Any]) -> bool:
+    return len(dump(metadata).encode()) > METADATA_BYTES
+
+
+def dump(metadata: Mapping[str, Any]) -> str:
+    """Write metadata as JSON, every character and every digit of it."""
+    try:
+        return orjson.dumps(metadata).decode()
+    except TypeError:
+        # What does not fit 64 bits; the standard library is slower, and knows no bound.
+        return ENCODER.encode(metadata)

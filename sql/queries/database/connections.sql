@@ -1,0 +1,13 @@
+-- Connections.
+
+-- name: given
+-- Tells how many connections there may be: of all but superusers, of this role, to this database (-1: any number).
+SELECT
+    current_setting('max_connections')::integer AS most,
+    current_setting('superuser_reserved_connections')::integer
+        + coalesce(current_setting('reserved_connections', true), '0')::integer AS reserved,
+    r.rolconnlimit AS of_role,
+    d.datconnlimit AS of_database
+FROM pg_roles AS r
+CROSS JOIN pg_database AS d
+WHERE r.rolname = current_user AND d.datname = current_database();
