@@ -30,6 +30,7 @@ from fw.web.limits import LIMITS, Limits
 from fw.web.router import add_routes
 from fw.web.turns import SEARCHES, TURNS, Turns
 from fw.widgets.counters import COUNTERS, Counters
+from fw.widgets.known_inboxes import KNOWN_INBOXES, KnownInboxes
 
 BODY_BYTES: Final = 64 * 1024
 REQUESTS_AT_ONCE: Final = 8
@@ -56,6 +57,7 @@ def create_app(config: Config) -> web.Application:
     listener = app[LISTENER] = Listener(bus, {INBOXES: hub.wake, SESSIONS: hub.doubt}, hub.wake_all, background)
     intake = app[INTAKE] = Intake(database, bus)
     app[COUNTERS] = Counters(database, background)
+    app[KNOWN_INBOXES] = KnownInboxes()
     app[METRICS] = Metrics(database, intake, hub, listener, passwords, limits, newcomers, background, (turns, searches))
     observer = app[OBSERVER] = Observer(app[METRICS], background)
     app[DESCRIPTION] = Description(ROUTES)

@@ -6,7 +6,7 @@ from datetime import datetime
 from aiohttp import hdrs, web
 
 from fw.accounts.passwords import PASSWORDS
-from fw.accounts.tokens import BILLING, CALLER, TOKENS, Ticket
+from fw.accounts.tokens import BILLING, CALLER, TOKENS, Caller, Ticket
 from fw.accounts.user import own
 from fw.database.pool import DATABASE, Row
 from fw.errors import Forbidden, Invalid, Unauthorized
@@ -20,11 +20,17 @@ log = logging.getLogger("fw.auth")
 
 
 def bearer_token(request: web.Request) -> str:
-    """Return the token that came with a request. Raises `Unauthorized`."""
+    """Return the token in a request's head; one of another scheme is as bad as none. Raises `Unauthorized`."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthorized
     return token.strip()
+
+
+def check_scope(caller: Caller, access: Access) -> None:
+    """Let a token do only what its scope is for. Raises `Forbidden`."""
+    if caller.scope == BILLING and access is not Access.OWNER_OR_BILLING:
+        raise Forbidden("A billing token can set premium and do nothing else.")
 
 
 async def check_password(request: web.Request, password: str) -> Row:
@@ -65,8 +71,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     await turns.take(caller.user_id)
     try:
         await tokens.confirm(caller)
-        if caller.scope == BILLING and access is not Access.OWNER_OR_BILLING:
-            raise Forbidden("A billing token can set premium and do nothing else.")
+        check_scope(caller, access)
         request[CALLER] = caller
         response = await handler(request)
         await send(request, response)

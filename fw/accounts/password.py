@@ -1,6 +1,5 @@
 """Changing a password, and setting a forgotten one anew."""
 
-import hashlib
 import logging
 
 from aiohttp import web
@@ -9,7 +8,7 @@ from marshmallow import ValidationError
 from fw.accounts.authentication import check_password, outdated
 from fw.accounts.fields import EXAMPLE_PASSWORD, TYPED, NewPassword, refuse_own_name
 from fw.accounts.passwords import PASSWORDS
-from fw.accounts.tokens import CALLER
+from fw.accounts.tokens import CALLER, reset_token_hash
 from fw.database.bus import BUS, SESSIONS
 from fw.database.pool import DATABASE
 from fw.errors import Invalid, TooManyRequests
@@ -63,7 +62,7 @@ async def reset_password(request: web.Request) -> web.Response:
     """Set a new password by a reset token, once, and end all sessions."""
     await request.app[LIMITS].count(login=caller_bucket(request))
     values = await read_object(request)
-    token_hash = hashlib.sha256(values["token"].encode()).digest()
+    token_hash = reset_token_hash(values["token"])
     account = await request.app[DATABASE].row("users.find_reset", token_hash)
     if account is None:
         log.warning("password reset refused")

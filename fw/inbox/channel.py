@@ -8,9 +8,19 @@ from marshmallow import fields
 from marshmallow.validate import Equal
 from yarl import URL
 
+from fw.accounts.authentication import bearer_token, check_scope
 from fw.accounts.tokens import CALLER, TOKENS, Caller
 from fw.config import CONFIG
-from fw.errors import Invalid, MalformedJson, OriginNotAllowed, TooManyRequests, Unauthorized, Unavailable, UpgradeRequired
+from fw.errors import (
+    Forbidden,
+    Invalid,
+    MalformedJson,
+    OriginNotAllowed,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    UpgradeRequired,
+)
 from fw.inbox.hub import HUB
 from fw.inbox.newcomers import NEWCOMERS
 from fw.inbox.readers import READERS
@@ -19,6 +29,7 @@ from fw.web.address import caller_bucket
 from fw.web.fields import BIGGEST, Whole, says
 from fw.web.operation import Answer, operation
 from fw.web.request import parse_object, read_query, validate
+from fw.web.route import Access
 from fw.web.schemas import Body, Query
 
 PROTOCOL: Final = "feedbackwave"
@@ -119,11 +130,12 @@ def refuse_foreign_origin(request: web.Request) -> None:
 
 
 def token_of(request: web.Request) -> str | None:
-    """Return the token of the header or, for browsers, of the subprotocols; None where neither is there."""
-    authorization = request.headers.get(hdrs.AUTHORIZATION)
-    if authorization is not None:
-        scheme, _, token = authorization.partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else ""
+    """Return the token of the head or, for browsers, of the subprotocols; None if neither is there, "" if it is of no use."""
+    if hdrs.AUTHORIZATION in request.headers:
+        try:
+            return bearer_token(request)
+        except Unauthorized:
+            return ""
     offered = [part.strip() for line in request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, []) for part in line.split(",")]
     if PROTOCOL not in offered:
         return None
@@ -134,9 +146,10 @@ async def who(request: web.Request, token: str) -> Caller | None:
     """Return whose token this is, or None: a bad one is told after the upgrade, where a browser can see it."""
     try:
         caller = await request.app[TOKENS].authenticate(token)
-    except Unauthorized:
+        check_scope(caller, Access.OWNER)
+    except (Unauthorized, Forbidden):
         return None
-    return None if caller.scope else caller
+    return caller
 
 
 async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Caller | None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from marshmallow import ValidationError, fields
@@ -11,13 +11,13 @@ from multidict import istr
 
 from fw.config import CONFIG
 from fw.ids import created_at
-from fw.inbox.intake import INTAKE, Submission
+from fw.inbox.intake import Submission
 from fw.inbox.metadata import dump
 from fw.web.address import bucket, client_address, kept
 from fw.web.fields import Rule
-from fw.web.limits import LIMITS
+from fw.web.limits import Limits
 from fw.web.operation import Answer
-from fw.web.request import read_headers
+from fw.web.request import read_headers, read_object
 from fw.web.response import reply
 from fw.web.schemas import Headers, Output
 
@@ -56,47 +56,60 @@ class SubmitHeaders(Headers):
     idempotency_key = IdempotencyKey(data_key="Idempotency-Key")
 
 
-Sender = tuple[str | None, dict[str, str]]
-"""Where a submission comes from, and the headers that tell how its sender stands."""
 RECEIPT: Final = Answer(201, Receipt(), ("RateLimit", "RateLimit-Policy"))
 
 
-async def admit(request: web.Request, inbox: str | None) -> Sender:
-    """Count a submission against its sender's limits before anything is done for it: refusing takes no connection.
+class Sender(NamedTuple):
+    """Where a submission comes from: as limits count it, and as it is kept."""
 
-    `inbox` is named by its owner's folded username; where that is not known yet, `admit_to` follows. Raises `TooManyRequests`.
+    bucket: str
+    kept_address: str | None
+
+
+def sender_of(request: web.Request) -> Sender:
+    config = request.app[CONFIG]
+    address = client_address(request, config.trusted_proxies)
+    return Sender(bucket(address), kept(address, config.ip_mode))
+
+
+async def admit(limits: Limits, sender: Sender, inbox: str | None) -> dict[str, str]:
+    """Count a submission before anything is done for it, and return the headers that tell how its sender stands.
+
+    `inbox` is named by its owner's folded username; if that is not known yet, `admit_to` follows. Raises `TooManyRequests`.
     """
-    address = client_address(request, request.app[CONFIG].trusted_proxies)
-    whose, take = bucket(address), request.app[LIMITS].take
     if inbox is None:
-        return address, await take((SUBMISSION, whose))
-    return address, await take((SUBMISSION, whose), (TO_INBOX, f"{whose} {inbox}"))
+        return await limits.take((SUBMISSION, sender.bucket))
+    return await limits.take((SUBMISSION, sender.bucket), (TO_INBOX, f"{sender.bucket} {inbox}"))
 
 
-async def admit_to(request: web.Request, inbox: str, sender: Sender) -> Sender:
+async def admit_to(limits: Limits, sender: Sender, inbox: str) -> dict[str, str]:
     """Count a submission against the limit of an inbox that has only now been found. Raises `TooManyRequests`."""
-    address, standing = sender
-    return address, await request.app[LIMITS].take((TO_INBOX, f"{bucket(address)} {inbox}")) or standing
+    return await limits.take((TO_INBOX, f"{sender.bucket} {inbox}"))
 
 
-async def store(request: web.Request, values: Mapping[str, Any], sender: Sender, **inbox: str) -> web.Response:
-    """Hand a validated submission to the intake, and answer when it is committed.
-
-    `inbox` names the row's place: `username` (folded), or `user_id` and `widget_id`.
-    """
-    address, standing = sender
+async def read_submission(request: web.Request) -> dict[str, Any]:
+    """Read and validate the body, and the key by which a repetition is known. Raises as `read_object` does."""
+    values = await read_object(request)
     # Most come without, and looking is quicker than reading.
-    key = read_headers(request)["idempotency_key"] if IDEMPOTENCY_KEY in request.headers else None
-    feedback_id = await request.app[INTAKE].submit(
-        Submission(
-            message=values["message"],
-            metadata=None if values["metadata"] is None else dump(values["metadata"]),
-            ip_address=kept(address, request.app[CONFIG].ip_mode),
-            idempotency_key=key,
-            body_hash=None if key is None else body_hash(values, inbox.get("widget_id")),
-            **inbox,
-        )
+    values["idempotency_key"] = read_headers(request)["idempotency_key"] if IDEMPOTENCY_KEY in request.headers else None
+    return values
+
+
+def compose(values: Mapping[str, Any], sender: Sender, **inbox: str) -> Submission:
+    """Make the row of a submission; `inbox` names its place: `username` (folded), or `user_id` and `widget_id`."""
+    key = values["idempotency_key"]
+    return Submission(
+        message=values["message"],
+        metadata=None if values["metadata"] is None else dump(values["metadata"]),
+        ip_address=sender.kept_address,
+        idempotency_key=key,
+        body_hash=None if key is None else body_hash(values, inbox.get("widget_id")),
+        **inbox,
     )
+
+
+def receipt(feedback_id: str, standing: Mapping[str, str]) -> web.Response:
+    """Answer a submission that is committed."""
     return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201, headers=standing)
 
 

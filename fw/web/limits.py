@@ -1,6 +1,5 @@
 """Limits: on attempts to log in and register, in PostgreSQL; on submissions and widget events, where no database is asked."""
 
-import hashlib
 import logging
 import math
 from collections.abc import Mapping
@@ -12,14 +11,12 @@ from multidict import istr
 from fw.config import Config, Rate
 from fw.database.pool import Database
 from fw.errors import TooManyRequests
-from fw.web.windows import OwnWindows, Reached, RedisWindows
+from fw.web.windows import OwnWindows, Reached, RedisWindows, hashed
 
 log = logging.getLogger("fw.web.limits")
 
 POLICY: Final = istr("RateLimit-Policy")
 LIMIT: Final = istr("RateLimit")
-REMEMBERED: Final = 10_000
-"""Widgets whose inbox is known."""
 
 
 class Limits:
@@ -30,7 +27,6 @@ class Limits:
         self._database = database
         self._own = OwnWindows()
         self._shared = RedisWindows(config) if config.redis_url else None
-        self._inboxes: dict[str, str] = {}
         self.refused = dict.fromkeys(config.rate_limits, 0)
 
     async def __aenter__(self) -> Self:
@@ -51,7 +47,7 @@ class Limits:
             return
         names = [name for name, _ in limits]
         found = await self._database.changes(
-            "limits.count", [key(name, subject) for name, subject in limits], [self._rates[name][1] for name in names]
+            "limits.count", [hashed(name, subject) for name, subject in limits], [self._rates[name][1] for name in names]
         )
         for row in found:
             name = names[row["place"] - 1]
@@ -76,16 +72,6 @@ class Limits:
         left, seconds, name = standing
         return self._headers(name, left, seconds)
 
-    def inbox_of(self, widget_id: str) -> str | None:
-        """Return the inbox of a widget that has been heard of; a name of it that is out of date does no harm."""
-        return self._inboxes.get(widget_id)
-
-    def learn(self, widget_id: str, inbox: str) -> None:
-        """Remember whose a widget is, so that the next submission is refused without a look."""
-        if len(self._inboxes) >= REMEMBERED:
-            self._inboxes.clear()
-        self._inboxes[widget_id] = inbox
-
     def _refusal(self, name: str, seconds: int) -> TooManyRequests:
         self.refused[name] += 1
         log.info("limit reached", extra={"limit": name})
@@ -98,7 +84,3 @@ class Limits:
 
 
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
-
-
-def key(name: str, subject: str) -> str:
-    return f"{name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}"

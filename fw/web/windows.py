@@ -125,7 +125,7 @@ class RedisWindows:
         numbers = [number for name, _ in limited for number in (rates[name][0], rates[name][1] * 1000)]
         try:
             async with asyncio.timeout(REDIS_SECONDS):
-                refused, *found = await self._script(keys=[hashed(*subject) for subject in limited], args=numbers)
+                refused, *found = await self._script(keys=[f"fw:limit:{hashed(*subject)}" for subject in limited], args=numbers)
         # Whatever the driver says: feedback is not refused for want of a counter.
         except Exception as error:  # noqa: BLE001
             log.warning("redis: limits are counted by each process", extra={"reason": type(error).__name__})
@@ -141,8 +141,8 @@ class RedisWindows:
 
 
 def hashed(name: str, subject: str) -> str:
-    """Name a window without the address in it."""
-    return f"fw:limit:{name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}"
+    """Name a window without the account or address in it."""
+    return f"{name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 
 def seconds_of(milliseconds: int) -> int:

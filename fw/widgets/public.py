@@ -8,8 +8,19 @@ from aiohttp import web
 from marshmallow import ValidationError, fields, validate
 
 from fw.errors import IdempotencyMismatch, NotFound, OriginNotAllowed, TooManyRequests
+from fw.inbox.intake import INTAKE
 from fw.inbox.metadata import RATING, TOO_LONG, Metadata, is_too_long
-from fw.inbox.sender import MESSAGE, RECEIPT, SubmitHeaders, admit, admit_to, store
+from fw.inbox.sender import (
+    MESSAGE,
+    RECEIPT,
+    SubmitHeaders,
+    admit,
+    admit_to,
+    compose,
+    read_submission,
+    receipt,
+    sender_of,
+)
 from fw.web.address import caller_bucket
 from fw.web.fields import Text, Whole, says
 from fw.web.limits import LIMITS
@@ -18,6 +29,7 @@ from fw.web.request import invalid, read_object
 from fw.web.response import not_modified, reply
 from fw.web.schemas import Body, Output
 from fw.widgets.counters import COUNTERS
+from fw.widgets.known_inboxes import KNOWN_INBOXES
 from fw.widgets.widget import RATINGS, THEMES, TYPES, Settings, find
 
 EVENT: Final = "widget-event"
@@ -76,14 +88,14 @@ async def config(request: web.Request) -> web.Response:
 )
 async def submit(request: web.Request) -> web.Response:
     """Take feedback through a widget, from the pages that may show it."""
-    limits, widget_id = request.app[LIMITS], request.match_info["id"]
-    inbox = limits.inbox_of(widget_id)
-    sender = await admit(request, inbox)
-    values = await read_object(request)
+    limits, inboxes, widget_id = request.app[LIMITS], request.app[KNOWN_INBOXES], request.match_info["id"]
+    sender, inbox = sender_of(request), inboxes.get(widget_id)
+    standing = await admit(limits, sender, inbox)
+    values = await read_submission(request)
     widget = await find(request, "widgets.public")
     if inbox is None:
-        limits.learn(widget_id, widget["username"].lower())
-        sender = await admit_to(request, widget["username"].lower(), sender)
+        inbox = inboxes.learn(widget_id, widget["username"])
+        standing = await admit_to(limits, sender, inbox) or standing
     origin, allowed = request.headers.get("Origin"), widget["allowed_origins"]
     if allowed and origin is not None and origin.lower() not in allowed:
         raise OriginNotAllowed
@@ -92,7 +104,8 @@ async def submit(request: web.Request) -> web.Response:
         values["metadata"] = fit(values, widget["type"])
     except ValidationError as error:
         raise invalid(error) from None
-    return await store(request, values, sender, user_id=widget["user_id"], widget_id=widget["id"])
+    submission = compose(values, sender, user_id=widget["user_id"], widget_id=widget["id"])
+    return receipt(await request.app[INTAKE].submit(submission), standing)
 
 
 @operation(
