@@ -144,7 +144,9 @@ async def peak_growth(process: Process, seconds: float) -> int:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/api/feedback/changes?since=0", "/api/feedback?limit=100"], ids=["live", "changes", "list"]
+    "path",
+    ["", "/api/feedback/changes?since=0", "/api/feedback?limit=100", "/api/docs/swagger-ui-bundle.js"],
+    ids=["live", "changes", "list", "file"],
 )
 async def test_readers_that_take_nothing_hold_little_memory(tmp_path: Path, database_url: str, path: str) -> None:
     async with owner_at(tmp_path, database_url) as (owner, process):

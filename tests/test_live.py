@@ -363,6 +363,66 @@ async def test_a_reader_that_falls_behind_is_sent_the_rest_at_its_own_pace(
     assert (await event(slow))["feedback"]["message"] == "live again"
 
 
+async def test_reads_no_more_for_a_reader_that_has_left(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.inbox.feed.MOST", 1)
+    for n in range(20):
+        await user.receive(f"{n}")
+    hub, may_read, reads = client_hub(user), asyncio.Event(), list[int]()
+    read = hub._feed.read
+
+    async def read_when_allowed(user_id: str, since: int) -> Any:
+        reads.append(since)
+        if len(reads) > 2:
+            await may_read.wait()
+        return await read(user_id, since)
+
+    monkeypatch.setattr(hub._feed, "read", read_when_allowed)
+    leaving = await connect(user, since=0)
+    await until(lambda: has_read(reads, 3))
+    [socket] = hub._rooms[user.id].sockets
+    assert leaving._conn is not None
+    assert leaving._conn.transport is not None
+    leaving._conn.transport.abort()
+
+    async def is_gone() -> bool:
+        return bool(socket._transport.is_closing())
+
+    await until(is_gone)
+    may_read.set()
+
+    async def is_left() -> bool:
+        return user.id not in hub._rooms
+
+    await until(is_left)
+    assert len(reads) == 3
+
+
+async def has_read(reads: list[int], number: int) -> bool:
+    return len(reads) >= number
+
+
+async def test_reads_for_one_reader_of_an_inbox_at_a_time(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.inbox.feed.MOST", 1)
+    for n in range(10):
+        await user.receive(f"{n}")
+    hub, under_way, most = client_hub(user), [0], [0]
+    read = hub._feed.read
+
+    async def count(user_id: str, since: int) -> Any:
+        under_way[0] += 1
+        most[0] = max(most[0], under_way[0])
+        try:
+            return await read(user_id, since)
+        finally:
+            under_way[0] -= 1
+
+    monkeypatch.setattr(hub._feed, "read", count)
+    devices = [await connect(user, since=0) for _ in range(5)]
+    for device in devices:
+        assert (await follow(device, 10))[-1]["cursor"] == 10
+    assert most == [1]
+
+
 @pytest.mark.slow
 async def test_cuts_off_a_reader_that_takes_nothing_of_a_replay(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "STALLED_SECONDS", 0.5)

@@ -14,14 +14,15 @@ from aiohttp import ClientWebSocketResponse, WSServerHandshakeError
 from fw.background import Background
 from fw.config import Config
 from fw.database.pool import Database
-from fw.errors import TooManyRequests
+from fw.database.statements import statements
+from fw.errors import TooManyRequests, Unavailable
 from fw.inbox import readers
 from fw.inbox.readers import Readers
 from tests.conftest import MakeClient
 from tests.people import Person, body, problem
 from tests.test_changes import poll
 from tests.test_live import close_code, connect, event
-from tests.waiting import until
+from tests.waiting import someone_waits_for, until
 
 
 @pytest.fixture
@@ -109,6 +110,42 @@ async def test_tells_its_places_anew_if_the_database_has_forgotten_them(
     await processes[0]._beat()
     assert await leased(sql, user_id) == 20
     assert await refused(processes[1], user_id)
+
+
+async def test_a_place_given_back_while_another_is_taken_is_not_kept(
+    processes: list[Readers], sql: asyncpg.Connection, database_url: str
+) -> None:
+    user_id, process_id = str(uuid4()), processes[0]._process_id
+    for _ in range(19):
+        await processes[0].take(user_id)
+    other = await asyncpg.connect(database_url)
+    try:
+        async with sql.transaction():
+            assert await sql.fetchval("SELECT readers_take($1, $2, 20)", user_id, process_id)
+            giving = asyncio.create_task(other.execute(statements()["readers.give_back"], process_id, [user_id], [19]))
+            await someone_waits_for(sql)
+        await giving
+    finally:
+        await other.close()
+    assert await leased(sql, user_id) == 1
+
+
+async def test_places_of_a_take_without_an_answer_are_told_anew(
+    processes: list[Readers], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id, database = str(uuid4()), processes[0]._database
+    change = database.change
+
+    async def lose_the_answer(name: str, *arguments: Any) -> Any:
+        await change(name, *arguments)
+        raise Unavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "change", lose_the_answer)
+        with pytest.raises(Unavailable):
+            await processes[0].take(user_id)
+    await processes[0].return_free()
+    assert await leased(sql, user_id) == 0
 
 
 async def test_leaves_nothing_behind(config: Config, sql: asyncpg.Connection) -> None:

@@ -12,7 +12,15 @@ log = logging.getLogger("fw.database.purge")
 
 EVERY_SECONDS: Final = 600.0
 BATCH: Final = 500
-STATEMENTS: Final = ("tombstones", "idempotency_keys", "sessions", "password_resets", "attempts", "reader_processes")
+STATEMENTS: Final = (
+    "tombstones",
+    "idempotency_keys",
+    "sessions",
+    "password_resets",
+    "attempts",
+    "reader_processes",
+    "reader_places",
+)
 
 
 class Purge:

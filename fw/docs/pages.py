@@ -1,7 +1,6 @@
 """The API's description, a page to read and try it, and a page for each problem."""
 
 import asyncio
-import gzip
 from html import escape
 from http import HTTPStatus
 from string import Template
@@ -13,9 +12,8 @@ from aiohttp import hdrs, web
 from fw.docs.examples import BY_SLUG, example
 from fw.docs.openapi import DESCRIPTION
 from fw.errors import CATALOGUE, NotFound
-from fw.web.assets import ASSETS, STATIC, cached, pack, takes_gzip
+from fw.web.assets import ASSETS, STATIC, cached, send_asset, send_in_pieces
 from fw.web.operation import Answer, operation
-from fw.web.response import not_modified
 
 HTML: Final = "text/html"
 PAGE_POLICY: Final = (
@@ -26,11 +24,11 @@ PAGE_POLICY: Final = (
 
 
 @operation("docs_description", Answer(200), is_alone=True)
-async def description(request: web.Request) -> web.Response:
+async def description(request: web.Request) -> web.StreamResponse:
     """Describe the API in OpenAPI 3.1."""
     # The first time it takes some 50 ms, for which nobody else is to wait.
     body = await asyncio.to_thread(lambda: request.app[DESCRIPTION].json)
-    return web.Response(body=body, content_type="application/json", headers=cached(60))
+    return await send_in_pieces(request, body, {hdrs.CONTENT_TYPE: "application/json", **cached(60)})
 
 
 @operation("docs_page", Answer(200, media=HTML), is_alone=True)
@@ -46,22 +44,12 @@ async def page(request: web.Request) -> web.Response:
     refuses=(NotFound,),
     is_alone=True,
 )
-async def asset(request: web.Request) -> web.Response:
+async def asset(request: web.Request) -> web.StreamResponse:
     """Send a file that the pages need."""
     name = request.match_info["file"]
     if name not in ASSETS:
         raise NotFound
-    found = await asyncio.to_thread(pack, name)
-    is_packed = takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
-    etag = f"{found.etag}-gzip" if is_packed else found.etag
-    headers = {hdrs.ETAG: f'"{etag}"', hdrs.VARY: "Origin, Accept-Encoding", **cached(600)}
-    if not_modified(request, etag):
-        return web.Response(status=304, headers=headers)
-    if not is_packed:
-        body = await asyncio.to_thread(gzip.decompress, found.packed)
-        return web.Response(body=body, content_type=found.media, charset="utf-8", headers=headers)
-    headers[hdrs.CONTENT_ENCODING] = "gzip"
-    return web.Response(body=found.packed, content_type=found.media, charset="utf-8", headers=headers)
+    return await send_asset(request, name)
 
 
 @operation("docs_problems", Answer(200, media=HTML), is_alone=True)

@@ -31,13 +31,15 @@ FROM_NOW: Final = 2**63 - 1
 class Room:
     """The few sockets of one inbox: those that are live have been sent everything up to `cursor`."""
 
-    __slots__ = ("cursor", "moves", "sockets")
+    __slots__ = ("cursor", "moves", "replay", "sockets")
 
     def __init__(self) -> None:
         # Of a handful, a list takes a tenth of a set's memory.
         self.sockets: list[Socket] = []
         self.cursor = 0
         self.moves = 0
+        # One socket is read for at a time: all of them at once would keep everybody else waiting.
+        self.replay = asyncio.Lock()
 
     @property
     def live(self) -> list[Socket]:
@@ -105,9 +107,11 @@ class Hub:
         is_behind = True
         while is_behind:
             await socket.drain()
-            moves = self._rooms[socket.user_id].moves
-            reading = await self._feed.read(socket.user_id, FROM_NOW if socket.cursor is None else socket.cursor)
-            self.sent += socket.replay(reading)
+            room = self._rooms[socket.user_id]
+            async with room.replay:
+                moves = room.moves
+                reading = await self._feed.read(socket.user_id, FROM_NOW if socket.cursor is None else socket.cursor)
+                self.sent += socket.replay(reading)
             is_behind = reading.more or not self._go_live(socket, moves)
             # What has been written is not to be kept twice while the reader takes it.
             del reading

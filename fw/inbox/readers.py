@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Final, Self
 
 from aiohttp import web
@@ -48,6 +49,8 @@ class Readers:
         self._process_id = new_id()
         self._places: defaultdict[str, _Places] = defaultdict(_Places)
         self._free: set[str] = set()
+        # Users of whose places nobody knows how many the database has: a statement had no answer.
+        self._doubted: set[str] = set()
         self._beaten_at = float("-inf")
         self._beat_task = background.task("readers' leases", self._beat_for_ever)
         self._return_task = background.every("readers' places", lambda: RETURN_SECONDS, self.return_free)
@@ -93,7 +96,11 @@ class Readers:
             return False
         if asyncio.get_running_loop().time() - self._beaten_at >= BEAT_SECONDS:
             await self._beat()
-        row = await self._database.change("readers.take", user_id, self._process_id, MOST)
+        try:
+            row = await self._database.change("readers.take", user_id, self._process_id, MOST)
+        except BaseException:
+            self._doubted.add(user_id)
+            raise
         if row is None or not row["taken"]:
             return False
         # Not the object from before: while the database was asked, the user's last place may have been given back.
@@ -108,7 +115,8 @@ class Readers:
             del self._places[user_id]
 
     async def return_free(self) -> None:
-        """Give leased places back that no reader has."""
+        """Give leased places back that no reader has, and tell anew how many those are that are in doubt."""
+        await self._tell_doubted()
         free, self._free = self._free, set()
         surplus = {
             user_id: count for user_id in free if (count := self._places[user_id].leased - self._places[user_id].used) > 0
@@ -118,12 +126,24 @@ class Readers:
         try:
             if surplus:
                 await self._database.change("readers.give_back", self._process_id, list(surplus), list(surplus.values()))
-        except Unavailable:
-            for user_id, count in surplus.items():
-                self._places[user_id].leased += count
-            self._free |= surplus.keys()
+        except Problem:
+            self._doubted |= surplus.keys()
         for user_id in free:
             self._forget_if_unused(user_id)
+
+    async def _tell_doubted(self) -> None:
+        doubted, self._doubted = self._doubted, set()
+        try:
+            if doubted:
+                await self._tell(doubted)
+        except Problem:
+            self._doubted |= doubted
+        for user_id in doubted:
+            self._forget_if_unused(user_id)
+
+    async def _tell(self, user_ids: Collection[str]) -> None:
+        counts = [self._places[user_id].leased for user_id in user_ids]
+        await self._database.change("readers.tell", self._process_id, list(user_ids), counts)
 
     async def _beat_for_ever(self) -> None:
         while True:
@@ -139,8 +159,7 @@ class Readers:
         """Say that this process lives; tell all its leases anew if they are not known (the tables do not survive a crash)."""
         row = await self._database.change("readers.beat", self._process_id)
         if row is not None and row["is_new"]:
-            leased = {user_id: places.leased for user_id, places in self._places.items() if places.leased}
-            await self._database.change("readers.restore", self._process_id, list(leased), list(leased.values()))
+            await self._tell([user_id for user_id, places in self._places.items() if places.leased])
         self._beaten_at = asyncio.get_running_loop().time()
 
 

@@ -136,7 +136,10 @@ class Socket:
         return len(reading.rows)
 
     async def drain(self) -> None:
-        """Wait until the reader has taken most of what was written. Raises `ConnectionError`."""
+        """Wait until the reader has taken most of what was written. Raises `ConnectionError` if it has left."""
+        if self._transport.is_closing():
+            # The writer itself does not say so.
+            raise ConnectionResetError
         await self._writer.drain()
 
     def deliver(self, reading: Reading, frames: bytes) -> None:

@@ -105,3 +105,19 @@ SELECT count(*)::integer AS purged FROM gone;
     WHERE r.process_id = g.id
 )
 SELECT count(*)::integer AS purged FROM gone;
+
+-- name: reader_places
+-- Leases of no place.
+{turn}, gone AS (
+    DELETE FROM reader_places AS r
+    USING (
+        SELECT o.user_id, o.process_id
+        FROM reader_places AS o
+        WHERE o.places = 0 AND (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1::integer
+        FOR UPDATE SKIP LOCKED
+    ) AS d
+    WHERE r.user_id = d.user_id AND r.process_id = d.process_id
+    RETURNING 1
+)
+SELECT count(*)::integer AS purged FROM gone;

@@ -5,17 +5,11 @@
 SELECT readers_take($1, $2, $3) AS taken;
 
 -- name: give_back
--- Ends leases of a process ($1): of each user ($2) so many places ($3).
-WITH returned AS (
-    UPDATE reader_places AS r
-    SET places = r.places - b.places
-    FROM unnest($2::uuid[], $3::integer[]) AS b (user_id, places)
-    WHERE r.user_id = b.user_id AND r.process_id = $1 AND r.places > b.places
-    RETURNING r.user_id
-)
-DELETE FROM reader_places AS r
-USING unnest($2::uuid[], $3::integer[]) AS b (user_id, places)
-WHERE r.user_id = b.user_id AND r.process_id = $1 AND r.places <= b.places;
+-- Ends leases of a process ($1): of each user ($2) so many places ($3). A row without places goes with the next purge.
+UPDATE reader_places AS r
+SET places = greatest(r.places - b.places, 0)
+FROM unnest($2::uuid[], $3::integer[]) AS b (user_id, places)
+WHERE r.user_id = b.user_id AND r.process_id = $1;
 
 -- name: beat
 -- Notes that a process lives, and tells whether it was not known.
@@ -25,8 +19,8 @@ ON CONFLICT (id) DO UPDATE
 SET seen_at = now()
 RETURNING p.xmax = 0 AS is_new;
 
--- name: restore
--- Tells all leases of a process ($1) anew: of each user ($2) so many places ($3).
+-- name: tell
+-- Tells leases of a process ($1) anew: of each user ($2) so many places ($3).
 INSERT INTO reader_places (user_id, process_id, places)
 SELECT b.user_id, $1, b.places
 FROM unnest($2::uuid[], $3::integer[]) AS b (user_id, places)
