@@ -93,4 +93,5 @@ def context(part: AbstractAsyncContextManager[Any]) -> Callable[[web.Application
 
 
 async def end_waits(app: web.Application) -> None:
+    app[NEWCOMERS].close()
     app[HUB].close()

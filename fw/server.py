@@ -31,13 +31,16 @@ KEEPALIVE_SECONDS: Final = 100.0
 """Longer than the 90 s after which Heroku's router closes an idle connection: the router is to be the one that does."""
 HEAD_SECONDS: Final = 20.0
 """How long a connection may take to its first request; one that sends it byte by byte keeps others out."""
-SWEEP_SECONDS: Final = 2.0
+SWEEP_SECONDS: Final = 1.0
 GONE_SECONDS: Final = 60
 """How long a client may be gone without a word."""
 STALLED_SECONDS: Final = 15.0
 LEAST_BYTES_A_SECOND: Final = 256
 """How slowly a client may take a response, over that time: much slower, and it only keeps others from being served."""
-SHUTDOWN_SECONDS: Final = 8.0
+SHUTDOWN_SECONDS: Final = 5.0
+"""How long requests may take at the end; aiohttp waits twice as long at most."""
+ENDING_SECONDS: Final = 3.0
+"""How long a client may take nothing of its response at the end."""
 BACKLOG: Final = 1024
 UNSENT_BYTES: Final = 128 * 1024
 """What the kernel takes of a response beyond what is on its way: without a bound some megabytes for each client that stalls."""
@@ -60,7 +63,7 @@ class ProblemHandler(RequestHandler):
         if is_first and now - self._made_at > HEAD_SECONDS:
             self.force_close()
 
-    def close_if_stalled(self, now: float) -> None:
+    def close_if_stalled(self, now: float, seconds: float) -> None:
         """Close a connection whose client takes its response too slowly. Live sockets have a rule of their own."""
         if self.transport is None or self._upgraded:
             return
@@ -69,8 +72,8 @@ class ProblemHandler(RequestHandler):
         taken = (request.writer.output_size if request else 0) - waiting
         if not waiting or id(request) != self._seen_request:
             self._seen_at, self._seen_request, self._seen_taken = now, id(request), taken
-        elif now - self._seen_at >= STALLED_SECONDS:
-            if taken - self._seen_taken < LEAST_BYTES_A_SECOND * STALLED_SECONDS:
+        elif now - self._seen_at >= seconds:
+            if taken - self._seen_taken < LEAST_BYTES_A_SECOND * seconds:
                 self.transport.abort()
             self._seen_at, self._seen_taken = now, taken
 
@@ -92,16 +95,22 @@ class ProblemHandler(RequestHandler):
 class ProblemServer(web.Server):
     """Makes such handlers."""
 
+    is_ending = False
+
+    def pre_shutdown(self) -> None:
+        self.is_ending = True
+        super().pre_shutdown()
+
     def __call__(self) -> RequestHandler:
         return ProblemHandler(self, loop=self._loop, **self._kwargs)
 
     async def sweep(self) -> None:
         """Close connections on which nothing comes, or goes."""
-        now = self._loop.time()
+        now, seconds = self._loop.time(), ENDING_SECONDS if self.is_ending else STALLED_SECONDS
         for handler in self.connections:
             if isinstance(handler, ProblemHandler):
                 handler.close_if_silent(now)
-                handler.close_if_stalled(now)
+                handler.close_if_stalled(now, seconds)
 
 
 class Runner(web.AppRunner):
@@ -110,9 +119,11 @@ class Runner(web.AppRunner):
     _sweeper: Task | None = None
 
     async def cleanup(self) -> None:
-        if self._sweeper:
-            await self._sweeper.__aexit__()
-        await super().cleanup()
+        try:
+            await super().cleanup()
+        finally:
+            if self._sweeper:
+                await self._sweeper.__aexit__()
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

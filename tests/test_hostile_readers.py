@@ -168,6 +168,18 @@ async def test_a_client_that_takes_no_answers_gets_no_more_of_them(tmp_path: Pat
         await asyncio.gather(sending, return_exceptions=True)
 
 
+@pytest.mark.parametrize(
+    "path", ["", "/api/feedback?limit=100", "/api/docs/swagger-ui-bundle.js"], ids=["live", "list", "file"]
+)
+async def test_a_client_that_takes_nothing_does_not_hold_up_the_end(tmp_path: Path, database_url: str, path: str) -> None:
+    async with owner_at(tmp_path, database_url) as (owner, process):
+        await fill(owner, 200)
+        for _ in range(5):
+            await (owner.open(path, buffer=4096) if path else owner.open_live(0, buffer=4096))
+        # Fifteen seconds are promised.
+        assert await asyncio.wait_for(process.stop(), 15) == 0, process.output
+
+
 async def test_a_slow_reader_that_goes_on_reading_gets_everything(tmp_path: Path, database_url: str) -> None:
     async with owner_at(tmp_path, database_url) as (owner, _):
         await fill(owner, 200)

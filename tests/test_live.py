@@ -304,6 +304,31 @@ async def test_pings(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await ws.receive(timeout=10)).type is WSMsgType.PING
 
 
+async def test_closes_with_1012_when_the_server_goes_before_the_token_has_come(make_client: MakeClient) -> None:
+    client = await make_client()
+    ws = await client.ws_connect(PATH)
+    closing = asyncio.create_task(client.server.close())
+    assert await close_code(ws) == 1012
+    await closing
+
+
+async def test_closes_with_1012_where_the_database_is_away_after_the_upgrade(make_client: MakeClient, user: Person) -> None:
+    client = await make_client(database_url="postgresql://nobody@127.0.0.1:1/nowhere")
+    ws = await client.ws_connect(PATH)
+    await ws.send_json({"type": "auth", "token": user.token})
+    assert await close_code(ws) == 1012
+
+
+async def test_closes_with_1011_where_something_goes_wrong_after_the_upgrade(
+    user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(user_id: str, since: int) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(client_hub(user)._feed, "read", fail)
+    assert await close_code(await connect(user)) == 1011
+
+
 async def test_closes_with_1012_when_the_server_goes(make_client: MakeClient, make_user: MakeUser) -> None:
     client = await make_client()
     user = await make_user(client=client)

@@ -39,12 +39,8 @@ async def changes(request: web.Request) -> web.Response:
     user_id, readers = request[CALLER].user_id, request.app[READERS]
     found = await request.app[FEED].read(user_id, wanted["since"])
     if wanted["wait"] and not has_news(found):
-        await readers.take(user_id)
-        try:
-            async with request.app[TURNS].pause(user_id):
-                found = await wait_for_changes(request, wanted["since"], wanted["wait"])
-        finally:
-            readers.give_back(user_id)
+        async with readers.place(user_id), request.app[TURNS].pause(user_id):
+            found = await wait_for_changes(request, wanted["since"], wanted["wait"])
     return reply({"events": found.events(), "cursor": found.cursor, "more": found.more})
 
 

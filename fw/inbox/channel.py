@@ -1,6 +1,6 @@
 """The live channel: an inbox over a WebSocket, from the reader's own cursor."""
 
-import asyncio
+import logging
 from typing import Final
 
 from aiohttp import WSMsgType, hdrs, web
@@ -31,6 +31,8 @@ from fw.web.operation import Answer, operation
 from fw.web.request import parse_object, read_query, validate
 from fw.web.route import Access
 from fw.web.schemas import Body, Query
+
+log = logging.getLogger("fw.live")
 
 PROTOCOL: Final = "feedbackwave"
 BEARER: Final = "bearer."
@@ -69,47 +71,40 @@ async def follow(request: web.Request) -> web.StreamResponse:
     ws = web.WebSocketResponse(protocols=(PROTOCOL,), compress=False, max_msg_size=MESSAGE_BYTES, timeout=2.0)
     if not ws.can_prepare(request):
         raise UpgradeRequired
-    token = token_of(request)
-    if token is None:
+    # Every name here lives as long as the socket: the token has none.
+    caller = await who(request, token_of(request))
+    if token_of(request) is None:
         await follow_later(request, ws, since)
-        return ws
-    caller = await who(request, token)
-    # Every name here lives as long as the socket.
-    del token
-    if caller is None:
+    elif caller is None:
         await ws.prepare(request)
         await ws.close(code=Close.UNAUTHORIZED)
-        return ws
-    readers = request.app[READERS]
-    await readers.take(caller.user_id)
-    try:
-        await ws.prepare(request)
-        await converse(request, ws, caller, since)
-    finally:
-        readers.give_back(caller.user_id)
+    else:
+        async with request.app[READERS].place(caller.user_id):
+            await ws.prepare(request)
+            await converse(request, ws, caller, since)
     return ws
 
 
 async def follow_later(request: web.Request, ws: web.WebSocketResponse, since: int | None) -> None:
     """Have a socket say who it is, and go on from there. Raises `TooManyRequests` before the upgrade."""
-    with request.app[NEWCOMERS].admitted(caller_bucket(request)):
-        await ws.prepare(request)
-        caller = await first_message(request, ws)
-    if ws.closed:
-        return
-    if caller is None:
-        await ws.close(code=Close.UNAUTHORIZED)
-        return
-    readers = request.app[READERS]
+    newcomers = request.app[NEWCOMERS]
     try:
-        await readers.take(caller.user_id)
-    except (TooManyRequests, Unavailable) as problem:
-        await ws.close(code=Close.TOO_MANY if isinstance(problem, TooManyRequests) else Close.RESTART)
-        return
-    try:
-        await converse(request, ws, caller, since)
-    finally:
-        readers.give_back(caller.user_id)
+        with newcomers.admitted(caller_bucket(request)):
+            await ws.prepare(request)
+            caller = await first_message(request, ws)
+        if ws.closed:
+            return
+        if caller is None:
+            await ws.close(code=Close.RESTART if newcomers.is_closed else Close.UNAUTHORIZED)
+            return
+        async with request.app[READERS].place(caller.user_id):
+            await converse(request, ws, caller, since)
+    except TooManyRequests:
+        if not ws.prepared:
+            raise
+        await ws.close(code=Close.TOO_MANY)
+    except Unavailable:
+        await ws.close(code=Close.RESTART)
 
 
 def refuse_foreign_origin(request: web.Request) -> None:
@@ -142,8 +137,10 @@ def token_of(request: web.Request) -> str | None:
     return next((part.removeprefix(BEARER) for part in offered if part.startswith(BEARER)), None)
 
 
-async def who(request: web.Request, token: str) -> Caller | None:
+async def who(request: web.Request, token: str | None) -> Caller | None:
     """Return whose token this is, or None: a bad one is told after the upgrade, where a browser can see it."""
+    if token is None:
+        return None
     try:
         caller = await request.app[TOKENS].authenticate(token)
         check_scope(caller, Access.OWNER)
@@ -156,7 +153,7 @@ async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Call
     """Wait for `{"type": "auth", "token": ...}`; None if it does not come in time, whatever else does, or is no good."""
     try:
         # Not receive(timeout=): that begins anew with each pong.
-        async with asyncio.timeout(AUTH_SECONDS):
+        async with request.app[NEWCOMERS].patience(AUTH_SECONDS):
             message = await ws.receive()
     except TimeoutError:
         return None
@@ -183,3 +180,7 @@ async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Call
         await request.app[HUB].follow(socket, caller.seconds_left)
     except ConnectionError:
         transport.abort()
+    except Exception:
+        # It is too late for an answer of HTTP.
+        log.exception("live channel failed")
+        await ws.close(code=Close.FAILED)

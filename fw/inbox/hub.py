@@ -95,6 +95,8 @@ class Hub:
 
     async def _catch_up(self, socket: Socket) -> Close | None:
         """Send a reader what it has missed, and let it go live without a gap; return why that cannot be, if it cannot."""
+        if self.is_closed:
+            return Close.RESTART
         try:
             await self._replay(socket)
         except Unauthorized:
@@ -195,7 +197,7 @@ class Hub:
                 moved.set()
         for room in self._rooms.values():
             for socket in room.sockets:
-                socket.close(Close.RESTART)
+                socket.hurry(Close.RESTART)
 
     async def _pump(self) -> None:
         """Read what moved, many inboxes at once, and send it; what cannot be read now is read later."""

@@ -1,8 +1,9 @@
 """Sockets that have not said who they are yet: how many there may be, from one address and in all."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from aiohttp import web
@@ -19,7 +20,26 @@ class Newcomers:
 
     def __init__(self) -> None:
         self._by_address: Counter[str] = Counter()
+        self._waits: set[asyncio.Timeout] = set()
+        self.is_closed = False
         self.count = 0
+
+    def close(self) -> None:
+        """Have nobody wait any longer: the server is going."""
+        self.is_closed = True
+        for wait in self._waits:
+            if not wait.expired():
+                wait.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def patience(self, seconds: float) -> AsyncIterator[None]:
+        """Wait for so many seconds at most, or until the server is going. Raises `TimeoutError`."""
+        async with asyncio.timeout(0 if self.is_closed else seconds) as wait:
+            self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
 
     @contextmanager
     def admitted(self, address: str) -> Iterator[None]:

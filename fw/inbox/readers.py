@@ -6,10 +6,10 @@ was killed end by themselves.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Self
 
 from aiohttp import web
@@ -64,7 +64,7 @@ class Readers:
         await self._return_task.__aexit__()
         await self._beat_task.__aexit__()
         if self._beaten_at > 0:
-            with contextlib.suppress(Problem):
+            with suppress(Problem):
                 await self._database.change("readers.leave", self._process_id)
 
     @property
@@ -82,6 +82,15 @@ class Readers:
                 self._forget_if_unused(user_id)
                 raise full()
             await asyncio.sleep(RETRY_SECONDS)
+
+    @asynccontextmanager
+    async def place(self, user_id: str) -> AsyncIterator[None]:
+        """Hold a place. Raises `TooManyRequests`, `Unavailable`."""
+        await self.take(user_id)
+        try:
+            yield
+        finally:
+            self.give_back(user_id)
 
     def give_back(self, user_id: str) -> None:
         self._places[user_id].used -= 1

@@ -28,6 +28,7 @@ PING: Final = b"\x89\x00"
 class Close(IntEnum):
     """Why the server closes a socket."""
 
+    FAILED = 1011
     RESTART = 1012
     FORBIDDEN_MESSAGE = 4400
     UNAUTHORIZED = 4401
@@ -106,7 +107,6 @@ class Socket:
                 reason = self._reason
                 if reason is None and asyncio.get_running_loop().time() >= end:
                     reason = Close.UNAUTHORIZED
-        self._scope = None
         self._reason = reason
         await self._say_goodbye(reason)
         return reason
@@ -116,6 +116,13 @@ class Socket:
         if self._reason is None:
             self._reason = reason
             self._interrupt()
+
+    def hurry(self, reason: Close) -> None:
+        """Have the conversation end; one that is ending has little time left for that."""
+        if self._reason is None:
+            self.close(reason)
+        elif self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(asyncio.get_running_loop().time() + CLOSE_SECONDS)
 
     def _interrupt(self) -> None:
         if self._scope is not None and not self._scope.expired():
@@ -177,9 +184,9 @@ class Socket:
 
     async def _say_goodbye(self, reason: Close) -> None:
         """Close the socket as RFC 6455 (7.1.1) wants it: the server waits for the reader's own close, for a while."""
-        end = asyncio.get_running_loop().time() + (LINGER_SECONDS if reason is Close.TOO_SLOW else CLOSE_SECONDS)
+        self._scope = asyncio.timeout(LINGER_SECONDS if reason is Close.TOO_SLOW else CLOSE_SECONDS)
         with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout_at(end):
+            async with self._scope:
                 await self._ws.close(code=reason, drain=False)
                 # A slow reader is given some time to read up to the reason.
                 while self._transport.get_write_buffer_size():  # noqa: ASYNC110
