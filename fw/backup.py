@@ -23,6 +23,7 @@ from fw import migrations
 from fw.archive import RECORD, Contents, complaint, connection_settings, copied, inspect, program
 from fw.config import Config, ConfigError
 from fw.statements import MIGRATIONS, migration_ids, statements
+from fw.terminal import printable
 
 GAP: Final = 1_000_000_000
 """How far a restore moves each inbox on: more than any inbox can have changed since the backup."""
@@ -51,6 +52,7 @@ class Progress:
 
     def step(self, text: str) -> None:
         """Begin a new step."""
+        text = printable(text)
         self._write(f"\r\x1b[K{text}" if self._is_terminal else f"{text}\n")
 
     def more(self, text: str) -> None:

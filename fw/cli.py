@@ -21,6 +21,7 @@ from fw.config import Config, ConfigError, load
 from fw.database import Database
 from fw.errors import Problem
 from fw.ids import is_id
+from fw.terminal import complain, printable
 from fw.tokens import BILLING, Tokens
 
 RESET_MINUTES: Final = 30
@@ -49,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return int(code)
     except ConfigError as error:
-        print(f"fw: {error}", file=sys.stderr)
+        complain(str(error))
     except Problem as problem:
-        print(f"fw: {problem.detail}", file=sys.stderr)
+        complain(problem.detail)
     except KeyboardInterrupt:
-        print("fw: interrupted", file=sys.stderr)
+        complain("interrupted")
     except BrokenPipeError:
         # Whoever read has had enough, as in "fw openapi | head"; what is left is not to be tried again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -247,7 +248,7 @@ def backup(config: Config, options: argparse.Namespace) -> None:
     unwind_on_sigterm()
     with Progress(sys.stderr) as progress:
         done = backup(config, options.file, progress, force=options.force)
-    print(done)
+    print(printable(done))
 
 
 def restore(config: Config, options: argparse.Namespace) -> None:
@@ -256,7 +257,7 @@ def restore(config: Config, options: argparse.Namespace) -> None:
     unwind_on_sigterm()
     with Progress(sys.stderr) as progress:
         done = restore(config, options.file, progress, force=options.force)
-    print(done)
+    print(printable(done))
 
 
 def openapi(config: Config, options: argparse.Namespace) -> None:
