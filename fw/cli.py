@@ -237,9 +237,9 @@ async def revoke_token(database: Database, token_id: str) -> None:
 
 
 def tail(config: Config, options: argparse.Namespace) -> None:
-    from fw.tail import tail
+    from fw.tail.follow import tail
 
-    asyncio.run(tail(options.url, options.since))
+    tail(options.url, options.since)
 
 
 def backup(config: Config, options: argparse.Namespace) -> None:
