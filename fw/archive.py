@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Collection, Generator, Mapping
@@ -89,7 +90,7 @@ def programs(name: str) -> Mapping[int, Path]:
 
 
 def major(path: str) -> int:
-    done = subprocess.run([path, "--version"], check=False, capture_output=True, text=True)
+    done = subprocess.run([path, "--version"], check=False, capture_output=True, text=True, errors="replace")
     match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
     return int(match[1]) if match else 0
 
@@ -103,18 +104,30 @@ def complaint(line: str) -> str:
 def inspect(path: Path, tables: Collection[str]) -> Contents:
     """Read a file from its beginning to its end. Raises `ConfigError` where it is not whole, or no backup."""
     try:
+        # What is read more than once cannot come out of a pipe.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(f"{path}: is not a file")
         path.open("rb").close()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     contents = Contents()
-    for head, line in copied(path):
-        if head.table == RECORD and line is not None:
-            contents.migrations.add(line.decode().split("\t")[head.columns.index("migration_id")])
-        elif head.table in tables:
-            contents.rows[head.table] = contents.rows.get(head.table, 0) + (line is not None)
+    with closing(copied(path)) as lines:
+        for head, line in lines:
+            if head.table == RECORD and line is not None:
+                contents.migrations.add(migration_of(head, line, path))
+            elif head.table in tables:
+                contents.rows[head.table] = contents.rows.get(head.table, 0) + (line is not None)
     if not contents.migrations:
         raise ConfigError(f"{path}: is not a file of fw backup")
     return contents
+
+
+def migration_of(head: Head, line: bytes, path: Path) -> str:
+    """Return which migration a row of the record is about. Raises `ConfigError`."""
+    try:
+        return line.decode().rstrip("\n").split("\t")[head.columns.index("migration_id")]
+    except (ValueError, IndexError):
+        raise ConfigError(f"{path}: is broken, or no file of fw backup (its record of migrations cannot be read)") from None
 
 
 def copied(path: Path) -> Generator[tuple[Head, bytes | None], None, None]:
@@ -139,7 +152,7 @@ def script(path: Path) -> Generator[bytes, None, None]:
     """Give what pg_restore makes of a file, by lines."""
     found = programs("pg_restore")
     command = [str(found[max(found)]) if found else program("pg_restore", LEAST_MAJOR)]
-    command += ["--data-only", "--file=-", str(path)]
+    command += ["--data-only", "--file=-", str(path.absolute())]
     environment = {**os.environ, "LC_ALL": "C"}
     with tempfile.TemporaryFile() as errors:
         with subprocess.Popen(
