@@ -1,5 +1,8 @@
 """The configuration, from the environment and a `.env` file."""
 
+import os
+import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -212,6 +215,90 @@ def test_finds_the_file_where_the_program_is_started(monkeypatch: pytest.MonkeyP
     (tmp_path / ".env").write_text("PORT=8001\n")
     monkeypatch.chdir(tmp_path)
     assert load({}).port == 8001
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"HOST=\xff\n", "is not in UTF-8"),
+        ("PORT=8001\n".encode("utf-16"), "is not in UTF-8"),
+        ("PORT=8001\n".encode("utf-16-le"), "is not text: it has NUL characters"),
+        (b"FW_DATA_DIR=a\0b\n", "is not text: it has NUL characters"),
+    ],
+)
+def test_names_the_file_that_is_no_text(loaded: Load, tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        loaded()
+    assert str(caught.value) == f"{tmp_path}/.env: {said}"
+
+
+def test_names_the_file_that_is_a_folder(loaded: Load, tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        loaded()
+    assert str(caught.value) == f"{tmp_path}/.env: cannot be read: Is a directory"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_names_the_file_that_may_not_be_read_and_passes_over_a_closed_folder() -> None:
+    """Nobody is kept from what they may do by a folder where they may do nothing."""
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        top.chmod(0o755)
+        (top / "closed").mkdir(mode=0o700)
+        for file in (top / ".env", top / "closed" / ".env"):
+            file.write_text("PORT=8001\n")
+            file.chmod(0o600)
+        assert as_nobody(lambda: load({}, top / ".env").port) == f"{top}/.env: cannot be read: Permission denied"
+        assert as_nobody(lambda: load({}, top / "closed" / ".env").port) == "8080"
+
+
+def as_nobody(work: Callable[[], object]) -> str:
+    """Return what some work returns or raises, as text, where a user without any rights does it."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # Of forks beside threads: the child does nothing that waits for one.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            said = str(work())
+        except BaseException as error:  # noqa: BLE001
+            said = str(error)
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        said = file.read()
+    os.waitpid(child, 0)
+    return said
+
+
+def test_takes_a_file_that_begins_with_a_mark_of_its_encoding(loaded: Load, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("PORT=8001\n".encode("utf-8-sig"))
+    assert loaded().port == 8001
+
+
+@pytest.mark.parametrize(
+    "name", sorted({name for name, *_ in GOOD} | {"REDIS_URL", "SENTRY_DSN", "FW_PUBLIC_URL", "FW_SMTP_URL"})
+)
+def test_refuses_what_is_in_another_encoding(loaded: Load, name: str) -> None:
+    assert refusal(loaded, name, "K\udcf6ln") == f"{name}: is not in UTF-8"
+
+
+def test_refuses_a_data_directory_below_a_folder_in_another_encoding(
+    loaded: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    odd = tmp_path / "K\udcf6ln"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    for settings in ({}, {"FW_DATA_DIR": "data"}):
+        with pytest.raises(ConfigError, match=r"^FW_DATA_DIR: is not in UTF-8$"):
+            loaded(**settings)
 
 
 # What follows from several
