@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import shutil
 import stat
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
@@ -27,6 +28,11 @@ NEWEST_MAJOR: Final = 18
 COPY: Final = re.compile(rb'COPY (?:[\w"]+\.)?"?(\w+)"? \(([\w", ]+)\) FROM stdin;\n')
 COLUMN: Final = re.compile(r'[^", ]+')
 INSTEAD: Final = ", or: pip install 'feedbackwave[embedded]'"
+CHUNK_BYTES: Final = 1 << 16
+LINE_BYTES: Final = 1 << 24
+"""More than any row has."""
+SILENT_SECONDS: Final = 60.0
+"""How long pg_restore may say nothing when it is listened to: a wrong bit can send it round and round."""
 END_OF_COPY: Final = b"\\.\n"
 
 
@@ -156,17 +162,31 @@ def script(path: Path) -> Generator[bytes, None, None]:
     environment = {**os.environ, "LC_ALL": "C"}
     with tempfile.TemporaryFile() as errors:
         with subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, bufsize=1 << 16
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, bufsize=0
         ) as process:
             assert process.stdout
             try:
-                yield from process.stdout
+                yield from lines(process.stdout, path)
             except BaseException:
                 process.kill()
                 raise
         if process.returncode:
             errors.seek(0)
             raise ConfigError(f"{path}: {reason(errors.read().decode('utf-8', 'replace'))}; nothing was changed")
+
+
+def lines(stream: IO[bytes], path: Path) -> Generator[bytes, None, None]:
+    """Give each line of what pg_restore makes of a file. Raises `ConfigError` where it goes on for ever, or a line does."""
+    rest = b""
+    while select.select([stream], [], [], SILENT_SECONDS)[0]:
+        chunk = stream.read(CHUNK_BYTES)
+        if not chunk:
+            return
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line + b"\n" for line in whole)
+        if len(rest) > LINE_BYTES:
+            raise ConfigError(f"{path}: is broken, or no file of fw backup (a row is longer than any); nothing was changed")
+    raise ConfigError(f"{path}: is broken (pg_restore makes nothing of it); nothing was changed")
 
 
 def reason(said: str) -> str:

@@ -324,8 +324,29 @@ def test_names_of_a_hostile_file_do_not_command_the_terminal(
     assert written.count("[2J") == 5
 
 
-async def test_a_damaged_file_is_told_or_restored_whole(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("exec sleep 100", r"is broken \(pg_restore makes nothing of it\); nothing was changed$"),
+        ("exec cat /dev/zero", r"is broken, or no file of fw backup \(a row is longer than any\); nothing was changed$"),
+    ],
+)
+def test_does_not_wait_for_ever_for_what_is_made_of_a_file(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, said: str
+) -> None:
+    """A file whose bits have pg_restore go round and round is rare, and depends on its version."""
+    fake_program(tmp_path / "bin", "pg_restore", "18.1", f'[ "$1" = --version ] || {does}')
+    monkeypatch.setattr(embedded, "programs", dict)
+    monkeypatch.setattr(archive, "SILENT_SECONDS", 1)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    (tmp_path / "odd.dump").touch()
+    with pytest.raises(ConfigError, match=said):
+        restore(Config(database_url=database_url), tmp_path / "odd.dump", quiet(), force=True)
+
+
+async def test_a_damaged_file_is_told_or_restored_whole(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """pg_restore passes over an entry of its list that it does not know: a bit can hide a whole table."""
+    monkeypatch.setattr(archive, "SILENT_SECONDS", 5)
     path, url = tmp_path / "all.dump", world.config.database_url
     await run(backup, world, path)
     await run(restore, world, path, force=True)
@@ -525,10 +546,10 @@ def test_hands_passwords_on_in_the_environment_alone() -> None:
     assert "hush" not in str(caught.value)
 
 
-def fake_program(folder: Path, name: str, version: str) -> None:
+def fake_program(folder: Path, name: str, version: str, does: str = "") -> None:
     """Put a program of another version on the PATH."""
     folder.mkdir(exist_ok=True)
-    (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n")
+    (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n{does}\n")
     (folder / name).chmod(0o755)
 
 
