@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
 
@@ -122,6 +123,13 @@ def test_every_module_has_its_layer() -> None:
     assert len(modules()) > 30
     lost = sorted(name for name in modules() if part_of(name) and part_of(name) not in LAYER_OF)
     assert not lost, f"in no layer: {', '.join(lost)}"
+
+
+def test_every_package_is_installed() -> None:
+    settings = ConfigParser()
+    settings.read(ROOT.parent / "setup.cfg", encoding="utf-8")
+    installed = {name for name in settings["options"]["packages"].split() if not name.startswith("fw.sql.")}
+    assert installed == {".".join(path.parent.relative_to(ROOT.parent).parts) for path in ROOT.rglob("__init__.py")}
 
 
 def test_imports_point_down() -> None:
