@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import uvloop
 from aiohttp import web
@@ -15,6 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 from fw import __version__, keys
 from fw.app import create_app
 from fw.config import Config
+from fw.descriptors import Descriptors
 from fw.errors import BY_STATUS, Problem
 from fw.middleware import add_usual, request_id
 from fw.observer import AccessLog
@@ -67,6 +68,16 @@ class ProblemHandler(RequestHandler):
 class ProblemServer(web.Server):
     """Makes such handlers."""
 
+    def __init__(self, *arguments: Any, descriptors: Descriptors, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._descriptors = descriptors
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if not self._descriptors.suffice(transport.get_extra_info("socket").fileno(), self._loop.time()):
+            # Not at once: the handler is still being begun.
+            self._loop.call_soon(transport.abort)
+
     def __call__(self) -> RequestHandler:
         return ProblemHandler(self, loop=self._loop, **self._kwargs)
 
@@ -97,6 +108,7 @@ class Runner(web.AppRunner):
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=asyncio.get_running_loop(),
+            descriptors=Descriptors(self.app[keys.CONFIG].db_pool),
             **made._kwargs,
         )
         self._sweeper = asyncio.create_task(server.sweep_for_ever())

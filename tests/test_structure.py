@@ -28,7 +28,7 @@ LAYERS = (
     "inbox counters purge limits windows tracking tokens passwords payload schemas addresses pages search json_schemas",
     "database",
     "logs",
-    "operations statements ids config errors keys terminal",
+    "operations statements ids config errors keys terminal descriptors",
 )
 """From top to bottom. A module imports from its own layer, without circles, and from those below."""
 LAYER_OF: Mapping[str, int] = {part: number for number, layer in enumerate(LAYERS) for part in layer.split()}
