@@ -91,7 +91,7 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
         database_url=read("DATABASE_URL", postgres_url, ""),
         listen_url=read("FW_LISTEN_URL", postgres_url, ""),
         data_dir=read("FW_DATA_DIR", folder, folder(".fw")),
-        host=read("HOST", str, "127.0.0.1"),
+        host=read("HOST", host, "127.0.0.1"),
         port=read("PORT", whole(0, 65535), 8080),
         redis_url=read("REDIS_URL", redis_url, ""),
         web_concurrency=read("WEB_CONCURRENCY", whole(1, 256), 1),
@@ -160,11 +160,27 @@ def postgres_url(text: str) -> str:
     return f"postgresql://{rest}"
 
 
+def host(text: str) -> str:
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        raise ValueError("is neither the name of a host nor an address") from None
+    return text
+
+
 def redis_url(text: str) -> str:
     if not re.match(r"(rediss?|unix)://", text):
         raise ValueError("is not a Redis URL (redis://host:6379)")
     if find_spec("redis") is None:
         raise ValueError("is set, and the Redis driver is not installed (pip install 'feedbackwave[redis]')")
+    from redis import ConnectionPool
+
+    try:
+        # This looks at all of the URL, and connects to nothing.
+        ConnectionPool.from_url(text).make_connection()
+    except (TypeError, ValueError):
+        # What the driver says may quote the password.
+        raise ValueError("is not a Redis URL that its driver takes (redis://user:password@host:6379/0)") from None
     return text
 
 
@@ -173,6 +189,12 @@ def sentry_dsn(text: str) -> str:
         raise ValueError("is not a Sentry DSN (https://key@host/project)")
     if find_spec("sentry_sdk") is None:
         raise ValueError("is set, and Sentry's SDK is not installed (pip install 'feedbackwave[sentry]')")
+    from sentry_sdk.utils import Dsn
+
+    try:
+        Dsn(text)
+    except ValueError:
+        raise ValueError("is not a Sentry DSN that its SDK takes (https://key@host/project, with a number)") from None
     return text
 
 
