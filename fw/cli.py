@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import hashlib
+import logging
 import os
 import secrets
 import signal
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Final
 
 from fw import __version__, logs
-from fw.config import Config, ConfigError, load
+from fw.config import Config, ConfigError, load, utf8
 from fw.database import Database
 from fw.errors import Problem
 from fw.ids import is_id
-from fw.terminal import complain, printable
+from fw.terminal import complain, complete_streams, drop_output, printable
 from fw.tokens import BILLING, Tokens
+
+log = logging.getLogger("fw.cli")
 
 RESET_MINUTES: Final = 30
 
@@ -41,6 +44,7 @@ Stop it with Ctrl-C.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 for what is wrong outside, 2 for wrong usage."""
+    complete_streams()
     options = parser().parse_args(arguments)
     try:
         config = load(os.environ)
@@ -56,8 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
     except BrokenPipeError:
-        # Whoever read has had enough, as in "fw openapi | head"; what is left is not to be tried again at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read has had enough, as in "fw openapi | head".
+        pass
+    except OSError as error:
+        log.debug("failed", exc_info=True)
+        complain(": ".join(str(part) for part in (error.filename, error.strerror or error) if part is not None))
+    drop_output()
     return 1
 
 
@@ -107,11 +115,11 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("user", help="look after accounts")
     actions = command.add_subparsers(required=True, metavar="ACTION")
     action = actions.add_parser("premium", help="put an account on or off premium")
-    action.add_argument("name")
+    action.add_argument("name", type=utf8)
     action.add_argument("state", choices=["on", "off"])
     action.set_defaults(run=premium)
     action = actions.add_parser("reset", help="make a password reset token for an account")
-    action.add_argument("name")
+    action.add_argument("name", type=utf8)
     action.set_defaults(run=reset)
     return top
 
@@ -221,7 +229,7 @@ def token(config: Config, options: argparse.Namespace) -> None:
         )
         print(ticket.token)
     else:
-        raise ConfigError("fw token: say one of --scope, --list and --revoke")
+        raise ConfigError("token: say one of --scope, --list and --revoke")
 
 
 async def list_tokens(database: Database) -> None:

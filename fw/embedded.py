@@ -53,7 +53,7 @@ class Cluster:
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         # A file and not a pipe: the server inherits it, and a pipe would stay open as long as it runs.
-        with tempfile.TemporaryFile("w+") as output:
+        with tempfile.TemporaryFile("w+", errors="replace") as output:
             done = subprocess.run(
                 [self.programs / program, "-D", self.data, *arguments],
                 check=False,
