@@ -19,6 +19,7 @@ from typing import Final
 
 from fw import __version__, logs
 from fw.config import Config, ConfigError, load, utf8
+from fw.config import secrets as jwt_secrets
 from fw.database import Database
 from fw.errors import Problem
 from fw.ids import is_id
@@ -151,14 +152,22 @@ def kept_secret(data_dir: Path) -> str:
     if not path.exists():
         new = data_dir / f"jwt-secret.{os.getpid()}"
         new.touch(mode=0o600)
-        new.write_text(secrets.token_hex(32))
+        with new.open("w") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            # A name is kept over a power cut, and what it stands for may not be.
+            os.fsync(file.fileno())
         try:
             os.link(new, path)
         except FileExistsError:
             pass
         finally:
             new.unlink()
-    return path.read_text().strip()
+    try:
+        [secret] = jwt_secrets(path.read_text("utf-8").strip())
+    except ValueError:
+        raise ConfigError(f"{path}: is no secret: take it away for a new one to be made (all have to log in again)") from None
+    return secret
 
 
 @contextmanager

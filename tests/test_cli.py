@@ -11,6 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw.cli import count, kept_secret, main
+from fw.config import ConfigError
 from tests.conftest import SECRET, MakeDatabase
 from tests.people import PASSWORD, Person, body, nothing, problem
 
@@ -124,6 +125,13 @@ def test_a_folder_that_is_gone_is_one_line_and_exit_code_1(tmp_path: Path, capsy
     (tmp_path / "gone").rmdir()
     assert main(["migrate"]) == 1
     assert capsys.readouterr().err == "fw: No such file or directory\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 40, b"s" * 32 + b"," + b"s" * 32])
+def test_a_kept_secret_that_is_none_is_not_used(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "jwt-secret").write_bytes(content)
+    with pytest.raises(ConfigError, match="jwt-secret: is no secret: take it away for a new one to be made"):
+        kept_secret(tmp_path)
 
 
 @pytest.mark.slow
