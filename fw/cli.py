@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import hashlib
+import logging
 import os
 import secrets
 import signal
@@ -18,12 +19,15 @@ from typing import Final
 
 from fw import __version__
 from fw.accounts.tokens import BILLING, Tokens
-from fw.config import Config, ConfigError, load
+from fw.config import Config, ConfigError, load, utf8
 from fw.database.kept_secret import kept_secret
 from fw.database.pool import Database
 from fw.errors import Problem
 from fw.ids import is_id
 from fw.telemetry import logs
+from fw.terminal import complain, complete_streams, drop_output, printable
+
+log = logging.getLogger("fw.cli")
 
 RESET_MINUTES: Final = 30
 
@@ -42,6 +46,7 @@ Stop it with Ctrl-C.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 for what is wrong outside, 2 for wrong usage."""
+    complete_streams()
     options = parser().parse_args(arguments)
     try:
         config = load(os.environ)
@@ -51,14 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return int(code)
     except ConfigError as error:
-        print(f"fw: {error}", file=sys.stderr)
+        complain(str(error))
     except Problem as problem:
-        print(f"fw: {problem.detail}", file=sys.stderr)
+        complain(problem.detail)
     except KeyboardInterrupt:
-        print("fw: interrupted", file=sys.stderr)
+        complain("interrupted")
     except BrokenPipeError:
-        # Whoever read has had enough, as in "fw openapi | head"; what is left is not to be tried again at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read has had enough, as in "fw openapi | head".
+        pass
+    except OSError as error:
+        log.debug("failed", exc_info=True)
+        complain(": ".join(str(part) for part in (error.filename, error.strerror or error) if part is not None))
+    drop_output()
     return 1
 
 
@@ -108,11 +117,11 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("user", help="look after accounts")
     actions = command.add_subparsers(required=True, metavar="ACTION")
     action = actions.add_parser("premium", help="put an account on or off premium")
-    action.add_argument("name")
+    action.add_argument("name", type=utf8)
     action.add_argument("state", choices=["on", "off"])
     action.set_defaults(run=premium)
     action = actions.add_parser("reset", help="make a password reset token for an account")
-    action.add_argument("name")
+    action.add_argument("name", type=utf8)
     action.set_defaults(run=reset)
     return top
 
@@ -214,7 +223,7 @@ def token(config: Config, options: argparse.Namespace) -> None:
         )
         print(ticket.token)
     else:
-        raise ConfigError("fw token: say one of --scope, --list and --revoke")
+        raise ConfigError("token: say one of --scope, --list and --revoke")
 
 
 async def list_tokens(database: Database) -> None:
@@ -230,9 +239,9 @@ async def revoke_token(database: Database, token_id: str) -> None:
 
 
 def tail(config: Config, options: argparse.Namespace) -> None:
-    from fw.commands.tail import tail
+    from fw.commands.tail.follow import tail
 
-    asyncio.run(tail(options.url, options.since))
+    tail(options.url, options.since)
 
 
 def backup(config: Config, options: argparse.Namespace) -> None:
@@ -241,7 +250,7 @@ def backup(config: Config, options: argparse.Namespace) -> None:
     unwind_on_sigterm()
     with Progress(sys.stderr) as progress:
         done = backup(config, options.file, progress, force=options.force)
-    print(done)
+    print(printable(done))
 
 
 def restore(config: Config, options: argparse.Namespace) -> None:
@@ -250,7 +259,7 @@ def restore(config: Config, options: argparse.Namespace) -> None:
     unwind_on_sigterm()
     with Progress(sys.stderr) as progress:
         done = restore(config, options.file, progress, force=options.force)
-    print(done)
+    print(printable(done))
 
 
 def openapi(config: Config, options: argparse.Namespace) -> None:

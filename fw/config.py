@@ -1,9 +1,11 @@
 """The configuration: one frozen dataclass, read once from the environment and an optional `.env` file."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
@@ -81,22 +83,22 @@ CONFIG: Final[web.AppKey[Config]] = web.AppKey("config")
 
 def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
     """Read the configuration; the environment wins over the file. Raises `ConfigError`."""
-    values = {**dotenv_values(dotenv), **environ}
+    values = {**read_file(dotenv), **environ}
 
     def read(name: str, parse: Callable[[str], T], default: T) -> T:
         text = (values.get(name) or "").strip()
         if not text:
             return default
         try:
-            return parse(text)
+            return parse(utf8(text))
         except ValueError as error:
             raise ConfigError(f"{name}: {error}") from None
 
     return Config(
         database_url=read("DATABASE_URL", postgres_url, ""),
         listen_url=read("FW_LISTEN_URL", postgres_url, ""),
-        data_dir=read("FW_DATA_DIR", Path, Path(".fw")).absolute(),
-        host=read("HOST", str, "127.0.0.1"),
+        data_dir=read("FW_DATA_DIR", folder, folder(".fw")),
+        host=read("HOST", host, "127.0.0.1"),
         port=read("PORT", whole(0, 65535), 8080),
         redis_url=read("REDIS_URL", redis_url, ""),
         web_concurrency=read("WEB_CONCURRENCY", whole(1, 256), 1),
@@ -118,6 +120,40 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
     )
 
 
+def read_file(path: Path) -> Mapping[str, str | None]:
+    """Read a file of settings, if it is there; it is not for us where the folder is closed to us. Raises `ConfigError`."""
+    if not os.access(path, os.F_OK):
+        return {}
+    try:
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeError:
+        raise ConfigError(f"{path}: is not in UTF-8") from None
+    if "\0" in text:
+        raise ConfigError(f"{path}: is not text: it has NUL characters")
+    return dotenv_values(stream=StringIO(text))
+
+
+def utf8(text: str) -> str:
+    """Refuse what the environment had in another encoding: Python hands such bytes on as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeError:
+        raise ValueError("is not in UTF-8") from None
+    return text
+
+
+def folder(text: str) -> Path:
+    """Return a folder by its whole path, which logs and URLs will have in them. Raises `ConfigError`."""
+    path = Path(text).absolute()
+    try:
+        utf8(str(path))
+    except ValueError as error:
+        raise ConfigError(f"FW_DATA_DIR: {error}") from None
+    return path
+
+
 def postgres_url(text: str) -> str:
     """Return the URL in the one spelling that all drivers take (Heroku still says `postgres://`)."""
     scheme, separator, rest = text.partition("://")
@@ -131,11 +167,27 @@ def postgres_url(text: str) -> str:
     return f"postgresql://{rest}"
 
 
+def host(text: str) -> str:
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        raise ValueError("is neither the name of a host nor an address") from None
+    return text
+
+
 def redis_url(text: str) -> str:
     if not re.match(r"(rediss?|unix)://", text):
         raise ValueError("is not a Redis URL (redis://host:6379)")
     if find_spec("redis") is None:
         raise ValueError("is set, and the Redis driver is not installed (pip install 'feedbackwave[redis]')")
+    from redis import ConnectionPool
+
+    try:
+        # This looks at all of the URL, and connects to nothing.
+        ConnectionPool.from_url(text).make_connection()
+    except (TypeError, ValueError):
+        # What the driver says may quote the password.
+        raise ValueError("is not a Redis URL that its driver takes (redis://user:password@host:6379/0)") from None
     return text
 
 
@@ -144,6 +196,12 @@ def sentry_dsn(text: str) -> str:
         raise ValueError("is not a Sentry DSN (https://key@host/project)")
     if find_spec("sentry_sdk") is None:
         raise ValueError("is set, and Sentry's SDK is not installed (pip install 'feedbackwave[sentry]')")
+    from sentry_sdk.utils import Dsn
+
+    try:
+        Dsn(text)
+    except ValueError:
+        raise ValueError("is not a Sentry DSN that its SDK takes (https://key@host/project, with a number)") from None
     return text
 
 

@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import uvloop
 from aiohttp import web
@@ -17,10 +17,11 @@ from fw.accounts.login import email_key
 from fw.accounts.passwords import common_passwords
 from fw.app import create_app
 from fw.background import BACKGROUND, Task
-from fw.config import Config
+from fw.config import CONFIG, Config
 from fw.errors import BY_STATUS, Problem
 from fw.inbox import search
 from fw.telemetry.access_log import OBSERVER, AccessLog
+from fw.web.descriptors import Descriptors
 from fw.web.envelope import add_usual, request_id
 from fw.web.response import reply_problem
 from fw.widgets.statistics import time_zones
@@ -95,7 +96,16 @@ class ProblemHandler(RequestHandler):
 class ProblemServer(web.Server):
     """Makes such handlers."""
 
-    is_ending = False
+    def __init__(self, *arguments: Any, descriptors: Descriptors, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._descriptors = descriptors
+        self.is_ending = False
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if not self._descriptors.suffice(transport.get_extra_info("socket").fileno(), self._loop.time()):
+            # Not at once: the handler is still being begun.
+            self._loop.call_soon(transport.abort)
 
     def pre_shutdown(self) -> None:
         self.is_ending = True
@@ -132,6 +142,7 @@ class Runner(web.AppRunner):
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=asyncio.get_running_loop(),
+            descriptors=Descriptors(self.app[CONFIG].db_pool),
             **made._kwargs,
         )
         self._sweeper = self.app[BACKGROUND].every("connections", lambda: SWEEP_SECONDS, server.sweep)

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from prometheus_client.multiprocess import mark_process_dead
 
 from fw import __version__
-from fw.config import Config
+from fw.config import Config, ConfigError
 from fw.server import BACKLOG, Runner, make_runner, spare_the_collector
 
 log = logging.getLogger("fw.server")
@@ -85,6 +86,9 @@ def end_worker(arbiter: Arbiter, worker: Any) -> None:
 
 
 def run(config: Config, sock: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve with several processes until SIGTERM or SIGINT; one that dies is replaced."""
+    """Serve with several processes until SIGTERM or SIGINT; one that dies is replaced. Raises `ConfigError` if none starts."""
     logging.getLogger("gunicorn.error").propagate = False
-    Service(config, sock, ready).run()
+    try:
+        Service(config, sock, ready).run()
+    except HaltServer:
+        raise ConfigError("the server processes do not start; what was said before says why") from None

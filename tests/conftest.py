@@ -25,7 +25,7 @@ from tests.people import Person, make_person
 
 SECRET = "a secret of the tests of 32 bytes and more"
 
-MakeDatabase = Callable[[], str]
+MakeDatabase = Callable[..., str]
 MakeClient = Callable[..., Awaitable[TestClient]]
 MakeUser = Callable[..., Awaitable[Person]]
 
@@ -50,10 +50,10 @@ def make_database(server_url: str) -> Iterator[MakeDatabase]:
     """Make empty databases, dropped at the end."""
     with ExitStack() as stack:
 
-        def make() -> str:
+        def make(encoding: str = "UTF8") -> str:
             name = f"fw_test_{uuid4().hex[:12]}"
             with psycopg.connect(server_url, autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
             stack.callback(drop, name)
             parts = urlsplit(server_url)
             # A Unix socket has no host before the path, which urlunsplit would drop the slashes of.
@@ -72,6 +72,14 @@ def database_url(make_database: MakeDatabase) -> str:
     url = make_database()
     migrate(Config(database_url=url))
     return url
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that the user of the embedded database can reach, as pytest's own are not."""
+    with tempfile.TemporaryDirectory(prefix="fw-tests-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import random
 import stat
 import subprocess
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from tests.waiting import until
 pytestmark = pytest.mark.slow
 
 Rows = dict[str, list[tuple[Any, ...]]]
+
+DAMAGES = 100
 
 
 class Terminal(io.StringIO):
@@ -114,9 +117,12 @@ async def run(work: Callable[..., str], world: World, path: Path, **options: Any
     return await asyncio.to_thread(work, world.config, path, quiet(), **options)
 
 
-def test_the_tables_are_those_that_the_migrations_make(database_url: str) -> None:
+def test_the_tables_are_those_that_the_migrations_make_and_a_crash_would_spare(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
-        found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename !~ 'yoyo'")
+        found = connection.execute(
+            "SELECT relname FROM pg_class"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relpersistence = 'p' AND relname !~ 'yoyo'"
+        )
         assert {row[0] for row in found} == set(tables())
 
 
@@ -253,6 +259,155 @@ async def test_rows_that_do_not_fit_change_nothing(world: World, make_database: 
     with pytest.raises(ConfigError, match=r"restoring failed, and nothing was changed: .*widgets_user_id_fkey"):
         await run(restore, world, path, force=True)
     assert rows(world.config.database_url) == before
+
+
+@pytest.fixture
+def dumped(make_database: MakeDatabase, tmp_path: Path) -> Callable[..., Path]:
+    """Make a database of some statements, and dump it as fw backup does, whatever it is."""
+
+    def dump(*statements: str, encoding: str = "UTF8") -> Path:
+        url = make_database(encoding)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SET client_encoding = 'UTF8'")
+            for statement in statements:
+                connection.execute(statement)
+        arguments, environment = archive.connection_settings(url)
+        path = tmp_path / "hostile.dump"
+        command = [archive.program("pg_dump", 18), "-Fc", "--data-only", f"--file={path}", *arguments]
+        subprocess.run(command, env=environment, check=True)
+        return path
+
+    return dump
+
+
+RECORD = "CREATE TABLE _yoyo_migration (migration_hash text, migration_id text, applied_at_utc timestamp)"
+UNREADABLE = r"is broken, or no file of fw backup \(its record of migrations cannot be read\)$"
+
+
+@pytest.mark.parametrize(
+    ("statements", "encoding", "said"),
+    [
+        (
+            ["CREATE TABLE _yoyo_migration (migration_hash text)", "INSERT INTO _yoyo_migration VALUES ('x')"],
+            "UTF8",
+            UNREADABLE,
+        ),
+        ([RECORD, r"INSERT INTO _yoyo_migration VALUES ('x', E'\xff\xfe')"], "SQL_ASCII", UNREADABLE),
+        ([RECORD, "INSERT INTO _yoyo_migration VALUES ('x', '0002.inboxes')"], "UTF8", "0001.accounts is not in it$"),
+        (
+            [RECORD, "INSERT INTO _yoyo_migration VALUES ('x', '0001.accounts')", "CREATE TABLE users (id uuid)"],
+            "UTF8",
+            "is broken, and nothing was changed: password_resets, service_tokens, sessions is not in it$",
+        ),
+    ],
+    ids=["no column", "not UTF-8", "a gap", "no tables"],
+)
+async def test_a_record_that_makes_no_sense_changes_nothing(
+    world: World, dumped: Callable[..., Path], statements: list[str], encoding: str, said: str
+) -> None:
+    path, before = dumped(*statements, encoding=encoding), rows(world.config.database_url)
+    with pytest.raises(ConfigError, match=said):
+        await run(restore, world, path, force=True)
+    assert rows(world.config.database_url) == before
+
+
+def test_names_of_a_hostile_file_do_not_command_the_terminal(
+    database_url: str,
+    dumped: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = "SELECT 'x', E'\x1b[2J\u009b2J' || n FROM generate_series(1, 9) AS n"
+    path = dumped(RECORD, f"INSERT INTO _yoyo_migration {names}")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("FW_JWT_SECRET", SECRET)
+    assert main(["restore", "--force", str(path)]) == 1
+    written = capsys.readouterr().err
+    assert all(line.isprintable() for line in written.splitlines())
+    assert "is of a newer release, with " in written
+    assert written.count("[2J") == 5
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("exec sleep 100", r"is broken \(pg_restore makes nothing of it\); nothing was changed$"),
+        ("exec cat /dev/zero", r"is broken, or no file of fw backup \(a row is longer than any\); nothing was changed$"),
+    ],
+)
+def test_does_not_wait_for_ever_for_what_is_made_of_a_file(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, said: str
+) -> None:
+    """A file whose bits have pg_restore go round and round is rare, and depends on its version."""
+    fake_program(tmp_path / "bin", "pg_restore", "18.1", f'[ "$1" = --version ] || {does}')
+    monkeypatch.setattr(embedded, "programs", dict)
+    monkeypatch.setattr(archive, "SILENT_SECONDS", 1)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    (tmp_path / "odd.dump").touch()
+    with pytest.raises(ConfigError, match=said):
+        restore(Config(database_url=database_url), tmp_path / "odd.dump", quiet(), force=True)
+
+
+async def test_a_damaged_file_is_told_or_restored_whole(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pg_restore passes over an entry of its list that it does not know: a bit can hide a whole table."""
+    monkeypatch.setattr(archive, "SILENT_SECONDS", 5)
+    path, url = tmp_path / "all.dump", world.config.database_url
+    await run(backup, world, path)
+    await run(restore, world, path, force=True)
+    whole, restored, changed = path.read_bytes(), rows(url), changed_rows(url)
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    for _ in range(DAMAGES):
+        path.write_bytes(damaged(whole, chance))
+        said = await outcome(world, path)
+        assert rows(url) == (restored if said.startswith("restored ") else changed), f"seed {seed}: {said}"
+        assert len(said.splitlines()) == 1, f"seed {seed}: {said}"
+        assert changed_rows(url) == changed
+
+
+def changed_rows(url: str) -> Rows:
+    """Change what a restore would take back, and read everything."""
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE users SET profile_image = 'https://example.com/changed'")
+    return rows(url)
+
+
+async def outcome(world: World, path: Path) -> str:
+    """Return what a restore says, of what it has done or of what was wrong."""
+    try:
+        return await run(restore, world, path, force=True)
+    except ConfigError as error:
+        return str(error)
+
+
+def damaged(whole: bytes, chance: random.Random) -> bytes:
+    """Cut a file off, flip bits of it, or put bytes in; nearer to its beginning, where its list is, more often."""
+    data, place = bytearray(whole), int(len(whole) * chance.random() ** 2)
+    match chance.randrange(4):
+        case 0:
+            del data[place:]
+        case 1:
+            data[place] ^= 1 << chance.randrange(8)
+        case 2:
+            data[place : place + 8] = bytes(8)
+        case _:
+            data[place:place] = chance.randbytes(4)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("place", ["folder", "pipe"])
+def test_refuses_what_is_no_file(database_url: str, tmp_path: Path, place: str) -> None:
+    path = tmp_path / place
+    if place == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    config = Config(database_url=database_url)
+    with pytest.raises(ConfigError, match=r"is not a file$"):
+        restore(config, path, quiet(), force=True)
+    with pytest.raises(ConfigError, match=r"is a folder$|is not a file$"):
+        backup(config, path, quiet(), force=True)
+    assert not path.is_file()
 
 
 @pytest.mark.parametrize(
@@ -395,10 +550,10 @@ def test_hands_passwords_on_in_the_environment_alone() -> None:
     assert "hush" not in str(caught.value)
 
 
-def fake_program(folder: Path, name: str, version: str) -> None:
+def fake_program(folder: Path, name: str, version: str, does: str = "") -> None:
     """Put a program of another version on the PATH."""
     folder.mkdir(exist_ok=True)
-    (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n")
+    (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n{does}\n")
     (folder / name).chmod(0o755)
 
 

@@ -1,6 +1,7 @@
 """The commands of `fw` beside `serve`."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from argparse import ArgumentTypeError
@@ -102,6 +103,57 @@ def test_a_wrong_setting_is_one_line_and_exit_code_1(
 def test_numbers_have_bounds(text: str) -> None:
     with pytest.raises(ArgumentTypeError):
         count(text)
+
+
+@pytest.mark.parametrize("arguments", [["user", "premium", "K\udcf6ln", "on"], ["user", "reset", "K\udcf6ln"]])
+def test_a_name_in_another_encoding_is_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "argument name: invalid utf8 value: 'K\\udcf6ln'" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_had_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backup", "x" * 300]) == 1
+    assert capsys.readouterr().err == f"fw: {'x' * 300}: File name too long\n"
+
+
+def test_a_folder_that_is_gone_is_one_line_and_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["migrate"]) == 1
+    assert capsys.readouterr().err == "fw: No such file or directory\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("openapi > /dev/full", 1, b"fw: No space left on device\n"),
+        ("migrate --status > /dev/full", 1, b"fw: No space left on device\n"),
+        ("migrate --status >&-", 0, b""),
+        ("migrate --status <&- >&- 2>&-", 0, b""),
+        ("user reset no-such-user 2>&-", 1, b""),
+    ],
+)
+async def test_what_cannot_be_written_is_told_once(command: str, code: int, said: bytes) -> None:
+    process = await asyncio.create_subprocess_shell(
+        f"{sys.executable} -m fw {command}", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert await process.communicate() == (b"", said)
+    assert process.returncode == code
+
+
+@pytest.mark.slow
+async def test_what_the_terminal_has_no_letters_for_is_spelled_out(tmp_path: Path) -> None:
+    path = tmp_path / "Köln.dump"
+    command = (sys.executable, "-m", "fw", "backup", path)
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    process = await asyncio.create_subprocess_exec(*command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    told, complaints = await process.communicate()
+    assert process.returncode == 0, complaints
+    assert told.endswith(b"K\\xf6ln.dump\n")
 
 
 @pytest.mark.slow

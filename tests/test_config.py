@@ -1,5 +1,8 @@
 """The configuration, from the environment and a `.env` file."""
 
+import os
+import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -129,6 +132,9 @@ BAD: Mapping[str, tuple[str, ...]] = {
         "http://db",
     ),
     "FW_LISTEN_URL": ("db.example:5432", "redis://db"),
+    "HOST": ("a" * 64, "ä" * 64, "a..b"),
+    "REDIS_URL": ("http://db", "redis://db:port", "redis://db?nonsense=1", "redis://db?socket_timeout=long"),
+    "SENTRY_DSN": ("https://sentry.example/1", "https://key@host/name", "https://key@host/1/x", "https://key@host:port/1"),
     "PORT": ("-1", "65536", "http", "8080.0", "0x50", "８０", "80 80", "1e3", "99999999999"),
     "WEB_CONCURRENCY": ("0", "-1", "all", "1000"),
     "FW_JWT_SECRET": ("short", "x" * 31, f"{SECRET},short", f"short,{SECRET}", f"{SECRET},", ",", "ä" * 15),
@@ -167,7 +173,7 @@ def test_refuses_a_value_that_makes_none_in_one_line(loaded: Load, name: str, te
     refusal(loaded, name, text)
 
 
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", sorted(BAD.keys() - {"HOST"}))
 def test_refuses_a_value_of_several_lines_in_one(loaded: Load, name: str) -> None:
     refusal(loaded, name, "no\nsense\r\nat all")
 
@@ -218,6 +224,90 @@ def test_finds_the_file_where_the_program_is_started(monkeypatch: pytest.MonkeyP
     assert load({}).port == 8001
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"HOST=\xff\n", "is not in UTF-8"),
+        ("PORT=8001\n".encode("utf-16"), "is not in UTF-8"),
+        ("PORT=8001\n".encode("utf-16-le"), "is not text: it has NUL characters"),
+        (b"FW_DATA_DIR=a\0b\n", "is not text: it has NUL characters"),
+    ],
+)
+def test_names_the_file_that_is_no_text(loaded: Load, tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        loaded()
+    assert str(caught.value) == f"{tmp_path}/.env: {said}"
+
+
+def test_names_the_file_that_is_a_folder(loaded: Load, tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        loaded()
+    assert str(caught.value) == f"{tmp_path}/.env: cannot be read: Is a directory"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_names_the_file_that_may_not_be_read_and_passes_over_a_closed_folder() -> None:
+    """Nobody is kept from what they may do by a folder where they may do nothing."""
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        top.chmod(0o755)
+        (top / "closed").mkdir(mode=0o700)
+        for file in (top / ".env", top / "closed" / ".env"):
+            file.write_text("PORT=8001\n")
+            file.chmod(0o600)
+        assert as_nobody(lambda: load({}, top / ".env").port) == f"{top}/.env: cannot be read: Permission denied"
+        assert as_nobody(lambda: load({}, top / "closed" / ".env").port) == "8080"
+
+
+def as_nobody(work: Callable[[], object]) -> str:
+    """Return what some work returns or raises, as text, where a user without any rights does it."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # Of forks beside threads: the child does nothing that waits for one.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            said = str(work())
+        except BaseException as error:  # noqa: BLE001
+            said = str(error)
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        said = file.read()
+    os.waitpid(child, 0)
+    return said
+
+
+def test_takes_a_file_that_begins_with_a_mark_of_its_encoding(loaded: Load, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("PORT=8001\n".encode("utf-8-sig"))
+    assert loaded().port == 8001
+
+
+@pytest.mark.parametrize(
+    "name", sorted({name for name, *_ in GOOD} | {"REDIS_URL", "SENTRY_DSN", "FW_PUBLIC_URL", "FW_SMTP_URL"})
+)
+def test_refuses_what_is_in_another_encoding(loaded: Load, name: str) -> None:
+    assert refusal(loaded, name, "K\udcf6ln") == f"{name}: is not in UTF-8"
+
+
+def test_refuses_a_data_directory_below_a_folder_in_another_encoding(
+    loaded: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    odd = tmp_path / "K\udcf6ln"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    for settings in ({}, {"FW_DATA_DIR": "data"}):
+        with pytest.raises(ConfigError, match=r"^FW_DATA_DIR: is not in UTF-8$"):
+            loaded(**settings)
+
+
 # What follows from several
 
 
@@ -254,3 +344,9 @@ def test_shows_no_secret_when_it_refuses_one(loaded: Load) -> None:
 )
 def test_shows_no_password_when_it_refuses_a_url(loaded: Load, url: str) -> None:
     assert "tuna" not in refusal(loaded, "DATABASE_URL", url)
+
+
+def test_shows_no_key_when_it_refuses_one_of_another_service(loaded: Load) -> None:
+    assert "tuna" not in refusal(loaded, "REDIS_URL", "redis://me:tuna@db:tuna")
+    assert "tuna" not in refusal(loaded, "REDIS_URL", "redis://me:tuna@db?tuna=1")
+    assert "tuna" not in refusal(loaded, "SENTRY_DSN", "https://tuna@host/name")

@@ -83,9 +83,7 @@ async def test_a_process_manager_runs_the_procfile(make_database: MakeDatabase, 
     env = environment({"DATABASE_URL": make_database(), "FW_JWT_SECRET": SECRET, "WEB_CONCURRENCY": "2", "HOST": "127.0.0.1"})
     env |= {"PATH": f"{Path(sys.executable).parent}:{env['PATH']}", "PORT": str(port)}
     honcho = (sys.executable, "-m", "honcho", "-f", str(ROOT / "Procfile"), "-d", str(tmp_path))
-    release = re.search("^release: (.*)$", (ROOT / "Procfile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert release
-    assert "applied  0001.accounts" in await run(*honcho, "run", *release[1].split(), env=env, cwd=tmp_path)
+    assert "applied  0001.accounts" in await run(*honcho, "run", *procfile()["release"].split(), env=env, cwd=tmp_path)
     log = tmp_path / "web.log"
     with log.open("wb") as output:
         started = await asyncio.create_subprocess_exec(
@@ -178,6 +176,57 @@ async def test_the_steps_of_the_image_lead_to_a_server_that_is_healthy(make_data
             await started.wait()
     assert list(nowhere.iterdir()) == []
     assert {path: path.stat().st_mtime_ns for path in prefix.rglob("*")} == before, "something was written"
+
+
+PACKAGE_MANAGERS = ("requirements.txt", "Pipfile", "Pipfile.lock", "poetry.lock", "uv.lock")
+"""What heroku-buildpack-python (v351, lib/package_manager.sh) goes by; more than one of these is an error."""
+INSTALL = "pip install -r requirements.txt --exists-action=w --no-cache-dir --no-input --progress-bar off"
+"""What it runs for the first of them (lib/pip.sh)."""
+NOT_DEPLOYED = shutil.ignore_patterns(".git", ".venv", ".fw", "*.egg-info", "build", "__pycache__", ".*_cache", ".hypothesis")
+
+
+def procfile() -> dict[str, str]:
+    """Read the Procfile: its commands, by their names."""
+    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+    return {name: command.strip() for name, _, command in (line.partition(":") for line in lines)}
+
+
+@pytest.mark.slow
+async def test_what_the_buildpack_installs_runs_the_procfile(make_database: MakeDatabase, tmp_path: Path) -> None:
+    """What Heroku does, without Heroku: what was built is elsewhere when the program runs, and on its PYTHONPATH."""
+    built, app, python = tmp_path / "build_1", tmp_path / "app", tmp_path / "python"
+    shutil.copytree(ROOT, built, ignore=NOT_DEPLOYED)
+    assert [name for name in PACKAGE_MANAGERS if (built / name).exists()] == ["requirements.txt"]
+    await run(sys.executable, "-m", "venv", python, env=os.environ, cwd=tmp_path)
+    path = {"PATH": f"{python}/bin:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1", "LANG": "C.UTF-8"}
+    await run("bash", "-c", INSTALL, env={**os.environ, **path, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}, cwd=built)
+    built.rename(app)
+
+    port, log = free_port(), tmp_path / "web.log"
+    config_vars = {"DATABASE_URL": make_database().replace("postgresql:", "postgres:"), "FW_JWT_SECRET": SECRET}
+    given = {"HOME": str(app), "PYTHONPATH": str(app), "PORT": str(port), "WEB_CONCURRENCY": "2", "HOST": "127.0.0.1"}
+    env = {**path, **config_vars, **given}
+    assert "applied  0001.accounts" in await run("bash", "-c", procfile()["release"], env=env, cwd=app)
+    with log.open("wb") as output:
+        started = await asyncio.create_subprocess_exec(
+            "bash", "-c", procfile()["web"], env=env, cwd=app, stdout=output, stderr=output
+        )
+    try:
+        server = Process(started, log)
+        url = await server.url()
+        assert url == f"http://127.0.0.1:{port}"
+        async with aiohttp.ClientSession(url) as http:
+            await register(http, url)
+            for page in ("/api/docs", "/api/docs/swagger-ui.css", "/health/ready"):
+                assert (await http.get(page)).status == 200, page
+        assert await server.stop() == 0, server.output
+    finally:
+        if started.returncode is None:
+            started.kill()
+            await started.wait()
+    # Also without the folder: what is installed is whole.
+    elsewhere = {name: value for name, value in env.items() if name != "PYTHONPATH"}
+    assert "applied  0001.accounts" in await run("fw", "migrate", "--status", env=elsewhere, cwd=tmp_path)
 
 
 def compose() -> dict[str, Any]:

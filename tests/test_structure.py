@@ -25,7 +25,7 @@ ROOMS = (
     "accounts outbox",
     "web",
     "database",
-    "config errors ids background",
+    "config errors ids background terminal",
 )
 """From left to right. A room imports only from rooms further right; those between the same bars do not know each other."""
 PLACE: Mapping[str, int] = {room: place for place, rooms in enumerate(ROOMS) for room in rooms.split()}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -10,7 +11,7 @@ import psutil
 import pytest
 
 from tests.people import PASSWORD
-from tests.processes import fw
+from tests.processes import environment, fw
 from tests.test_serve import lives, postmaster, register
 from tests.waiting import until
 
@@ -66,3 +67,21 @@ async def test_a_logout_holds_in_all_at_once(tmp_path: Path) -> None:
         asked = [http.get(f"{url}/api/auth/me", headers={**headers, "Connection": "close"}) for _ in range(30)]
         assert {response.status for response in await asyncio.gather(*asked)} == {401}
         await server.stop()
+
+
+async def test_say_that_they_do_not_start(tmp_path: Path, database_url: str) -> None:
+    """With a setting that only they see to make no sense: what is read of the environment is looked at before."""
+    program = f"""
+from fw import server, workers
+from fw.config import Config
+config = Config(database_url={database_url!r}, jwt_secrets=("s" * 32,), web_concurrency=2, redis_url="redis://a:b")
+with server.bind("127.0.0.1", 0) as sock:
+    workers.run(config, sock, print)
+"""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), cwd=tmp_path, env=environment({}), stderr=asyncio.subprocess.PIPE
+    )
+    complaints = (await process.communicate())[1].decode()
+    assert process.returncode == 1
+    said = "the server processes do not start; what was said before says why"
+    assert complaints.splitlines()[-1] == f"fw.config.ConfigError: {said}"

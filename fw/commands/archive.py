@@ -2,14 +2,16 @@
 
 import os
 import re
+import select
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
@@ -26,6 +28,11 @@ NEWEST_MAJOR: Final = 18
 COPY: Final = re.compile(rb'COPY (?:[\w"]+\.)?"?(\w+)"? \(([\w", ]+)\) FROM stdin;\n')
 COLUMN: Final = re.compile(r'[^", ]+')
 INSTEAD: Final = ", or: pip install 'feedbackwave[embedded]'"
+CHUNK_BYTES: Final = 1 << 16
+LINE_BYTES: Final = 1 << 24
+"""More than any row has."""
+SILENT_SECONDS: Final = 60.0
+"""How long pg_restore may say nothing when it is listened to: a wrong bit can send it round and round."""
 END_OF_COPY: Final = b"\\.\n"
 
 
@@ -89,7 +96,7 @@ def programs(name: str) -> Mapping[int, Path]:
 
 
 def major(path: str) -> int:
-    done = subprocess.run([path, "--version"], check=False, capture_output=True, text=True)
+    done = subprocess.run([path, "--version"], check=False, capture_output=True, text=True, errors="replace")
     match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
     return int(match[1]) if match else 0
 
@@ -103,18 +110,30 @@ def complaint(line: str) -> str:
 def inspect(path: Path, tables: Collection[str]) -> Contents:
     """Read a file from its beginning to its end. Raises `ConfigError` where it is not whole, or no backup."""
     try:
+        # What is read more than once cannot come out of a pipe.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(f"{path}: is not a file")
         path.open("rb").close()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     contents = Contents()
-    for head, line in copied(path):
-        if head.table == RECORD and line is not None:
-            contents.migrations.add(line.decode().split("\t")[head.columns.index("migration_id")])
-        elif head.table in tables:
-            contents.rows[head.table] = contents.rows.get(head.table, 0) + (line is not None)
+    with closing(copied(path)) as lines:
+        for head, line in lines:
+            if head.table == RECORD and line is not None:
+                contents.migrations.add(migration_of(head, line, path))
+            elif head.table in tables:
+                contents.rows[head.table] = contents.rows.get(head.table, 0) + (line is not None)
     if not contents.migrations:
         raise ConfigError(f"{path}: is not a file of fw backup")
     return contents
+
+
+def migration_of(head: Head, line: bytes, path: Path) -> str:
+    """Return which migration a row of the record is about. Raises `ConfigError`."""
+    try:
+        return line.decode().rstrip("\n").split("\t")[head.columns.index("migration_id")]
+    except (ValueError, IndexError):
+        raise ConfigError(f"{path}: is broken, or no file of fw backup (its record of migrations cannot be read)") from None
 
 
 def copied(path: Path) -> Generator[tuple[Head, bytes | None], None, None]:
@@ -139,21 +158,35 @@ def script(path: Path) -> Generator[bytes, None, None]:
     """Give what pg_restore makes of a file, by lines."""
     found = programs("pg_restore")
     command = [str(found[max(found)]) if found else program("pg_restore", LEAST_MAJOR)]
-    command += ["--data-only", "--file=-", str(path)]
+    command += ["--data-only", "--file=-", str(path.absolute())]
     environment = {**os.environ, "LC_ALL": "C"}
     with tempfile.TemporaryFile() as errors:
         with subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, bufsize=1 << 16
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, bufsize=0
         ) as process:
             assert process.stdout
             try:
-                yield from process.stdout
+                yield from lines(process.stdout, path)
             except BaseException:
                 process.kill()
                 raise
         if process.returncode:
             errors.seek(0)
             raise ConfigError(f"{path}: {reason(errors.read().decode('utf-8', 'replace'))}; nothing was changed")
+
+
+def lines(stream: IO[bytes], path: Path) -> Generator[bytes, None, None]:
+    """Give each line of what pg_restore makes of a file. Raises `ConfigError` where it goes on for ever, or a line does."""
+    rest = b""
+    while select.select([stream], [], [], SILENT_SECONDS)[0]:
+        chunk = stream.read(CHUNK_BYTES)
+        if not chunk:
+            return
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line + b"\n" for line in whole)
+        if len(rest) > LINE_BYTES:
+            raise ConfigError(f"{path}: is broken, or no file of fw backup (a row is longer than any); nothing was changed")
+    raise ConfigError(f"{path}: is broken (pg_restore makes nothing of it); nothing was changed")
 
 
 def reason(said: str) -> str:

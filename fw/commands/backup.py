@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, Final, Self
@@ -23,6 +23,7 @@ from fw.commands.archive import RECORD, Contents, complaint, connection_settings
 from fw.config import Config, ConfigError
 from fw.database import migrations
 from fw.database.statements import MIGRATIONS, migration_ids, statements
+from fw.terminal import printable
 
 GAP: Final = 1_000_000_000
 """How far a restore moves each inbox on: more than any inbox can have changed since the backup."""
@@ -30,8 +31,11 @@ LOCK_SECONDS: Final = 20
 """How long a table may be in somebody else's hands."""
 TICK_SECONDS: Final = 0.2
 BATCH_BYTES: Final = 1 << 18
+SHOWN: Final = 5
+"""How many names of what is not known here are told."""
 
-CREATED: Final = re.compile(r"^CREATE (?:UNLOGGED )?TABLE (\w+)", re.MULTILINE)
+CREATED: Final = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
+"""Unlogged tables hold what a crash may forget: so may a backup."""
 DUMPING: Final = re.compile(r'dumping contents of table "(?:.*\.)?(\w+)"')
 
 
@@ -51,6 +55,7 @@ class Progress:
 
     def step(self, text: str) -> None:
         """Begin a new step."""
+        text = printable(text)
         self._write(f"\r\x1b[K{text}" if self._is_terminal else f"{text}\n")
 
     def more(self, text: str) -> None:
@@ -64,10 +69,14 @@ class Progress:
 
 
 @cache
+def made() -> Mapping[str, tuple[str, ...]]:
+    """List which tables each migration of this release makes."""
+    return {name: tuple(CREATED.findall((MIGRATIONS / f"{name}.sql").read_text("utf-8"))) for name in migration_ids()}
+
+
 def tables() -> tuple[str, ...]:
     """List the tables of this release, as its migrations make them."""
-    texts = ((MIGRATIONS / f"{migration_id}.sql").read_text("utf-8") for migration_id in migration_ids())
-    return tuple(dict.fromkeys(name for text in texts for name in CREATED.findall(text)))
+    return tuple(dict.fromkeys(chain.from_iterable(made().values())))
 
 
 def backup(config: Config, path: Path, progress: Progress, *, force: bool = False) -> str:
@@ -75,8 +84,12 @@ def backup(config: Config, path: Path, progress: Progress, *, force: bool = Fals
 
     It is one snapshot, taken while servers run, and stands under its name only when it is whole. Raises `ConfigError`.
     """
-    if path.is_dir() or (path.exists() and not force):
-        raise ConfigError(f"{path}: {'is a folder' if path.is_dir() else 'exists already (--force replaces it)'}")
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path}: is not a file")
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: exists already (--force replaces it)")
     with migrations.connect(config) as connection:
         refuse_newer(migrations.unknown(connection), "the database")
         names = stored(connection, (*tables(), RECORD))
@@ -108,7 +121,15 @@ def in_words(size: float) -> str:
 
 def refuse_newer(unknown: Iterable[str], what: str) -> None:
     if names := sorted(unknown):
-        raise ConfigError(f"{what} is of a newer release, with {', '.join(names)}: use the fw of that release")
+        raise ConfigError(f"{what} is of a newer release, with {', '.join(names[:SHOWN])}: use the fw of that release")
+
+
+def refuse_incomplete(path: Path, contents: Contents) -> None:
+    """Raise `ConfigError` where a file lacks what belongs to what it has: pg_restore passes over what it does not know."""
+    release = migration_ids()[: len(contents.migrations)]
+    missing = set(release) - contents.migrations or {name for step in release for name in made()[step]} - contents.rows.keys()
+    if missing:
+        raise ConfigError(f"{path}: is broken, and nothing was changed: {', '.join(sorted(missing))} is not in it")
 
 
 @contextmanager
@@ -205,6 +226,7 @@ def restore(config: Config, path: Path, progress: Progress, *, force: bool = Fal
     progress.step(f"reading {path}")
     contents = inspect(path, tables())
     refuse_newer(contents.migrations - set(migration_ids()), str(path))
+    refuse_incomplete(path, contents)
     with migrations.connect(config) as connection:
         refuse_newer(migrations.unknown(connection), "the database")
         if not force:

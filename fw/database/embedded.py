@@ -52,11 +52,8 @@ class Cluster:
         return f"postgresql://postgres@/postgres?host={quote(str(self.socket_dir), safe='')}"
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        identity: dict[str, Any] = {}
-        if self.owner:
-            identity = {"user": self.owner.pw_uid, "group": self.owner.pw_gid, "extra_groups": []}
         # A file and not a pipe: the server inherits it, and a pipe would stay open as long as it runs.
-        with tempfile.TemporaryFile("w+") as output:
+        with tempfile.TemporaryFile("w+", errors="replace") as output:
             done = subprocess.run(
                 [self.programs / program, "-D", self.data, *arguments],
                 check=False,
@@ -64,7 +61,7 @@ class Cluster:
                 stdout=output,
                 stderr=output,
                 cwd=self.data.parent,
-                **identity,
+                **(identity(self.owner) if self.owner else {}),
             )
             output.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, output.read())
@@ -122,18 +119,26 @@ def _find(data_dir: Path) -> Cluster:
             raise ConfigError(
                 "DATABASE_URL: not set, and as root the embedded PostgreSQL needs useradd to make its user"
             ) from None
-        let_pass(data_dir)
+        let_pass(data_dir, owner)
     version = utils.TARGET_POSTGRES_VERSION
     if (data / "PG_VERSION").exists():
-        version = int((data / "PG_VERSION").read_text())
+        version = _version(data / "PG_VERSION")
     if version not in utils.POSTGRES_VERSIONS:
         raise ConfigError(f"FW_DATA_DIR: holds a cluster of PostgreSQL {version}, which this release does not bring")
     programs = utils.POSTGRES_VERSIONS[version]
     if owner:
-        let_pass(programs)
+        let_pass(programs, owner)
     if not data.exists():
         _make(data, programs, owner)
     return Cluster(data, programs, _socket_dir(data, owner), owner)
+
+
+def _version(path: Path) -> int:
+    """Return which PostgreSQL has made a cluster."""
+    try:
+        return int(path.read_text())
+    except ValueError:
+        raise ConfigError(f"FW_DATA_DIR: {path} is broken: it names no version of PostgreSQL") from None
 
 
 def programs() -> Mapping[int, Path]:
@@ -157,12 +162,34 @@ def _library() -> Any:
     return utils
 
 
-def let_pass(path: Path) -> None:
-    """Let the server's user pass through the folders above a path, without letting it look into them."""
-    for folder in (path, *path.parents):
-        mode = folder.stat().st_mode
-        if not mode & 0o001:
-            folder.chmod(mode | 0o001)
+def let_pass(path: Path, owner: pwd.struct_passwd) -> None:
+    """Let the server's user pass through the folders above a path where it may not, without letting it look into them.
+
+    It is for everybody to pass then, and the log says so: `chmod` knows no single user. Raises `ConfigError`.
+    """
+    if may_pass(path, owner):
+        return
+    # From the top down: what lies below a closed folder cannot be tried. With a link in it there are two ways to be open.
+    real = path.resolve()
+    for folder in dict.fromkeys((*reversed((real, *real.parents)), *reversed(path.parents))):
+        if not may_pass(folder, owner):
+            with suppress(OSError):
+                folder.chmod(folder.stat().st_mode & 0o7777 | 0o001)
+            if not may_pass(folder, owner):
+                raise ConfigError(f"FW_DATA_DIR: {owner.pw_name}, as whom PostgreSQL runs, may not pass through {folder}")
+            log.warning("everybody may now pass through %s (chmod o+x): PostgreSQL does not run as root", folder)
+
+
+def may_pass(folder: Path, owner: pwd.struct_passwd) -> bool:
+    """Tell whether a user may pass through a folder: as its owner, by its group, by an access list, or as everybody may."""
+    # Only the kernel knows, and only of who asks.
+    program = shutil.which("test", path=os.defpath) or "test"
+    return subprocess.run([program, "-x", folder], check=False, **identity(owner)).returncode == 0
+
+
+def identity(owner: pwd.struct_passwd) -> dict[str, Any]:
+    """Return what has a subprocess run as a user, and in no group but their first."""
+    return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
 
 
 def _make(data: Path, programs: Path, owner: pwd.struct_passwd | None) -> None:
@@ -177,7 +204,7 @@ def _make(data: Path, programs: Path, owner: pwd.struct_passwd | None) -> None:
         "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-instructions"
     )
     if made.returncode:
-        raise ConfigError(f"FW_DATA_DIR: initdb failed: {last_line(made.stdout)}")
+        raise ConfigError(f"FW_DATA_DIR: initdb failed: {complaint(made.stdout)}")
     new.rename(data)
 
 
@@ -234,6 +261,7 @@ def _is_running(cluster: Cluster) -> bool:
     return False
 
 
-def last_line(text: str) -> str:
+def complaint(text: str) -> str:
+    """Return what a program complains of first; what it says after that is about cleaning up."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no output"
+    return next((line for line in lines if ": error: " in line), lines[-1] if lines else "no output")

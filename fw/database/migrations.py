@@ -83,7 +83,7 @@ def connect(config: Config) -> Iterator[psycopg.Connection[Any]]:
     """Connect directly, to a server that fits. Raises `ConfigError`."""
     try:
         connection = psycopg.connect(config.direct_url, connect_timeout=CONNECT_SECONDS, autocommit=True)
-    except psycopg.Error as error:
+    except (psycopg.Error, UnicodeError) as error:
         raise ConfigError(f"DATABASE_URL: {one_line(error)}") from None
     with connection:
         if connection.info.server_version < LEAST_VERSION:

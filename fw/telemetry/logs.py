@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from fw.config import LogFormat
+from fw.terminal import printable
 
 STANDARD: Final = frozenset((*logging.makeLogRecord({}).__dict__, "message", "asctime", "requests", "taskName"))
 """What every record has; the rest was given by `extra`."""
@@ -53,7 +54,7 @@ class TextFormatter(logging.Formatter):
 
     def _line(self, moment: float, record: logging.LogRecord, message: str, more: Mapping[str, Any]) -> str:
         words = (f"{name}={value}" for name, value in more.items() if name not in ("trace", "time"))
-        line = " ".join((timestamp(moment), record.levelname, record.name, message, *words))
+        line = printable(" ".join((timestamp(moment), record.levelname, record.name, message, *words)))
         return "\n  ".join((line, *more.get("trace", ())))
 
 

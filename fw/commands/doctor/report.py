@@ -11,6 +11,7 @@ from fw.commands.doctor import database as database_checks
 from fw.commands.doctor import machine as machine_checks
 from fw.commands.doctor import outside as outside_checks
 from fw.commands.doctor.finding import Finding, Status, Subject, failed, skipped, told
+from fw.terminal import printable
 
 CHECK_SECONDS: Final = 5.0
 WORDS: Final = {Status.FAILED: "FAILED"}
@@ -89,8 +90,8 @@ async def report(subject: Subject, write: Callable[[str], object], *, as_json: b
 
 def lines(name: str, finding: Finding) -> list[str]:
     """Tell a finding in a line, and what to do in a second one."""
-    first = f"{WORDS.get(finding.status, finding.status):<8} {name:<15} {finding.detail}"
-    return [first, f"{'':24} -> {finding.advice}"] if finding.advice else [first]
+    first = f"{WORDS.get(finding.status, finding.status):<8} {name:<15} {printable(finding.detail)}"
+    return [first, f"{'':24} -> {printable(finding.advice)}"] if finding.advice else [first]
 
 
 def encode(found: Mapping[str, Finding], *, ok: bool) -> str:
