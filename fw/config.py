@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Final, Literal, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 from dotenv import dotenv_values
@@ -33,6 +33,23 @@ RATES: Final[Mapping[str, Rate]] = {
     "registration": (10, 3600),
 }
 
+LIBPQ_ALONE: Final = frozenset(
+    {
+        *("channel_binding", "connect_timeout", "fallback_application_name", "gssdelegation", "gssencmode", "hostaddr"),
+        *("keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "load_balance_hosts"),
+        *(
+            "max_protocol_version",
+            "min_protocol_version",
+            "oauth_client_id",
+            "oauth_client_secret",
+            "oauth_issuer",
+            "oauth_scope",
+        ),
+        *("replication", "require_auth", "requirepeer", "requiressl", "scram_client_key", "scram_server_key"),
+        *("sslcertmode", "sslcompression", "sslcrldir", "sslkeylogfile", "sslsni"),
+    }
+)
+"""Parameters of libpq that asyncpg takes for settings of the server, which knows none of them and refuses the connection."""
 ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 
 
@@ -164,6 +181,8 @@ def postgres_url(text: str) -> str:
     except ValueError:
         # What the parser says may quote the password.
         raise ValueError("its port is not a number; in a password '/', '?', '#' and '@' have to be percent-encoded") from None
+    if alone := LIBPQ_ALONE & dict(parse_qsl(urlsplit(text).query, keep_blank_values=True)).keys():
+        raise ValueError(f"has {', '.join(sorted(alone))}, which only one of the two drivers here takes: leave it out")
     return f"postgresql://{rest}"
 
 

@@ -30,6 +30,16 @@ MakeClient = Callable[..., Awaitable[TestClient]]
 MakeUser = Callable[..., Awaitable[Person]]
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """pytest's folder of a test, with the way there open: where root runs the tests, PostgreSQL's user has to get through."""
+    if os.geteuid() == 0:
+        for folder in (tmp_path, *tmp_path.parents):
+            if not folder.stat().st_mode & 0o001:
+                folder.chmod(folder.stat().st_mode & 0o7777 | 0o001)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """A PostgreSQL server for all workers: FW_TEST_DATABASE_URL, or the embedded one without its fsync."""
@@ -72,14 +82,6 @@ def database_url(make_database: MakeDatabase) -> str:
     url = make_database()
     migrate(Config(database_url=url))
     return url
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that the user of the embedded database can reach, as pytest's own are not."""
-    with tempfile.TemporaryDirectory(prefix="fw-tests-") as folder:
-        Path(folder).chmod(0o711)
-        yield Path(folder)
 
 
 @pytest.fixture

@@ -130,6 +130,7 @@ BAD: Mapping[str, tuple[str, ...]] = {
         "postgresql://db:port/fw",
         "postgres://db:99999/fw",
         "http://db",
+        "postgresql://db/fw?sslmode=require&channel_binding=require",
     ),
     "FW_LISTEN_URL": ("db.example:5432", "redis://db"),
     "HOST": ("a" * 64, "ä" * 64, "a..b"),

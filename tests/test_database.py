@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import pq
 
-from fw.config import Config, ConfigError
+from fw.config import LIBPQ_ALONE, Config, ConfigError, load
 from fw.database import migrations
 from fw.database.pool import Database
 from fw.errors import Unavailable
@@ -79,3 +81,46 @@ async def test_both_drivers_insist_on_the_encryption_that_the_url_asks_for(confi
 
     await until(all_heard, "both connections to end")
     assert set(plain.heard) == {asked, b""}
+
+
+SHARED = {
+    "application_name": "x",
+    "client_encoding": "utf8",
+    "krbsrvname": "postgres",
+    "gsslib": "gssapi",
+    "sslmode": "prefer",
+    "ssl_max_protocol_version": "TLSv1.3",
+    "ssl_min_protocol_version": "TLSv1.2",
+    "sslnegotiation": "postgres",
+    "target_session_attrs": "any",
+    "tcp_user_timeout": "60000",
+    "options": "-c%20geqo%3Doff",
+}
+"""Parameters of a URL that both drivers take, with a value that changes nothing."""
+PLACES = {
+    "dbname",
+    "host",
+    "passfile",
+    "password",
+    "port",
+    "service",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslpassword",
+    "sslrootcert",
+    "user",
+}
+"""Those that name a server, a user or a file, and are known to asyncpg too."""
+
+
+async def test_each_parameter_of_a_url_is_taken_by_both_drivers_or_refused(database_url: str) -> None:
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    assert known <= SHARED.keys() | PLACES | LIBPQ_ALONE
+    separator = "&" if "?" in database_url else "?"
+    for name, value in SHARED.items():
+        config = load({"DATABASE_URL": f"{database_url}{separator}{name}={value}"}, Path("/nowhere"))
+        with migrations.connect(config):
+            pass
+        async with Database(config) as database:
+            await database.rows("sessions.list_services")

@@ -425,14 +425,14 @@ async def test_the_command_sees_a_server_behind_tls(
 
 
 @pytest.mark.slow
-async def test_the_command_examines_the_embedded_database(open_folder: Path) -> None:
-    async with fw("doctor", "--json", folder=open_folder) as doctor:
+async def test_the_command_examines_the_embedded_database(tmp_path: Path) -> None:
+    async with fw("doctor", "--json", folder=tmp_path) as doctor:
         assert await doctor.ended() == 1
     found = {check["name"]: check for check in json.loads(doctor.output)["checks"]}
     assert found["database"]["detail"].endswith(", embedded")
     assert {name for name, check in found.items() if check["status"] == "failed"} == {"migrations"}
-    (open_folder / "file").touch()
-    async with fw("doctor", folder=open_folder, FW_DATA_DIR="file/below") as doctor:
+    (tmp_path / "file").touch()
+    async with fw("doctor", folder=tmp_path, FW_DATA_DIR="file/below") as doctor:
         assert await doctor.ended() == 1
     assert "FAILED   data directory" in doctor.output
     assert re.search("^FAILED   database        FW_DATA_DIR: Not a directory", doctor.output, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL as root: it runs as another user, who has to get to its files and to nothing else."""
+"""Where the embedded PostgreSQL lives; as root it runs as another user, who has to get there and to nothing else."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from fw.database import embedded
 from fw.database.embedded import SYSTEM_USER, let_pass, may_pass
 from tests.processes import fw
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="is about root")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about root")
 
 TAG_USER_OBJ, TAG_USER, TAG_GROUP_OBJ, TAG_MASK, TAG_OTHER = 1, 2, 4, 16, 32
 """What an entry of an access list is about (linux/posix_acl.h)."""
@@ -45,6 +45,7 @@ def changed(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage().split(" through ")[1].split(" (chmod o+x)")[0] for record in caplog.records]
 
 
+@as_root
 def test_opens_only_what_is_closed_and_says_so(top: Path, owner: pwd.struct_passwd, caplog: pytest.LogCaptureFixture) -> None:
     below = top / "closed" / "open" / "closed-too"
     below.mkdir(parents=True)
@@ -58,6 +59,7 @@ def test_opens_only_what_is_closed_and_says_so(top: Path, owner: pwd.struct_pass
     assert changed(caplog) == []
 
 
+@as_root
 def test_leaves_alone_what_the_user_gets_through_otherwise(
     top: Path, owner: pwd.struct_passwd, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -71,6 +73,7 @@ def test_leaves_alone_what_the_user_gets_through_otherwise(
     assert changed(caplog) == []
 
 
+@as_root
 def test_heeds_an_access_list(top: Path, owner: pwd.struct_passwd, caplog: pytest.LogCaptureFixture) -> None:
     folder = top / "listed"
     folder.mkdir(mode=0o700)
@@ -90,6 +93,7 @@ def test_heeds_an_access_list(top: Path, owner: pwd.struct_passwd, caplog: pytes
     assert mode(folder) & 0o007 == 0
 
 
+@as_root
 def test_opens_the_way_of_a_link_and_of_what_it_leads_to(
     top: Path, owner: pwd.struct_passwd, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -102,6 +106,7 @@ def test_opens_the_way_of_a_link_and_of_what_it_leads_to(
     assert may_pass(top / "near" / "link", owner)
 
 
+@as_root
 def test_says_where_the_way_cannot_be_opened(top: Path, owner: pwd.struct_passwd, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a file system that is read-only: that the kernel refuses is all that matters here."""
     (top / "closed").mkdir(mode=0o700)
@@ -116,6 +121,7 @@ def test_says_where_the_way_cannot_be_opened(top: Path, owner: pwd.struct_passwd
         let_pass(top / "closed", owner)
 
 
+@as_root
 @pytest.mark.slow
 async def test_the_start_says_which_folders_it_has_opened(top: Path) -> None:
     closed = top / "closed"
@@ -133,3 +139,19 @@ def test_a_broken_cluster_is_told(top: Path, text: str) -> None:
     (top / "postgres" / "PG_VERSION").write_text(text)
     with pytest.raises(ConfigError, match="PG_VERSION is broken: it names no version of PostgreSQL"):
         embedded._find(top)
+
+
+@pytest.mark.parametrize("name", ['a"b', "a$b", "a`b", "a,b", "a\nb"])
+def test_refuses_a_path_that_its_programs_do_not_take(top: Path, name: str) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"^FW_DATA_DIR: PostgreSQL does not take a path with "),
+        embedded.postgres(top / name),
+    ):
+        pass
+    assert list(top.iterdir()) == []
+
+
+@pytest.mark.slow
+async def test_takes_a_path_with_other_odd_characters(top: Path) -> None:
+    async with fw("migrate", folder=top, FW_DATA_DIR=str(top / "it's (50 %); ä & #1")) as process:
+        assert await process.ended() == 0, process.output

@@ -154,14 +154,14 @@ async def test_the_doctor_agrees(path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_start_with_one_that_is_unfit_ends_with_one_line(open_folder: Path) -> None:
-    folder = open_folder / ".fw"
+async def test_a_start_with_one_that_is_unfit_ends_with_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / ".fw"
     folder.mkdir()
     keep(folder / "jwt-secret", b"abc")
-    async with fw("serve", folder=open_folder, FW_LOG_LEVEL="WARNING") as server:
+    async with fw("serve", folder=tmp_path, FW_LOG_LEVEL="WARNING") as server:
         assert await server.ended() == 1
         assert server.output == f"fw: FW_DATA_DIR: {folder}/jwt-secret has 3 bytes, and a secret needs 32: {ANEW}\n"
-    async with fw("doctor", folder=open_folder) as doctor:
+    async with fw("doctor", folder=tmp_path) as doctor:
         assert await doctor.ended() == 1
     assert f"FAILED   secret          {folder}/jwt-secret has 3 bytes" in doctor.output
     assert "ok       database" in doctor.output

@@ -87,8 +87,8 @@ async def test_is_text_for_people_where_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_says_less_where_asked(open_folder: Path) -> None:
-    async with fw("serve", folder=open_folder, FW_LOG_LEVEL="WARNING") as server, aiohttp.ClientSession() as http:
+async def test_says_less_where_asked(tmp_path: Path) -> None:
+    async with fw("serve", folder=tmp_path, FW_LOG_LEVEL="WARNING") as server, aiohttp.ClientSession() as http:
         url = await server.url()
         async with http.get(f"{url}/health"):
             pass

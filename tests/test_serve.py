@@ -203,9 +203,7 @@ async def test_two_on_one_empty_folder_share_its_database_and_the_last_stops_it(
 
 async def ends_with_one_line(process: Process) -> str:
     assert await process.ended() == 1, process.output
-    # Where root runs the tests, PostgreSQL's user does not get through pytest's folders: that they are opened is said.
-    aside = ('"level":"INFO"', "everybody may now pass through ")
-    lines = [line for line in process.output.splitlines() if not any(words in line for words in aside)]
+    lines = [line for line in process.output.splitlines() if '"level":"INFO"' not in line]
     assert len(lines) == 1, process.output
     assert lines[0].startswith("fw: ")
     return lines[0]

@@ -34,6 +34,8 @@ START_SECONDS: Final = 60
 PATIENCE_SECONDS: Final = 8
 """How long a start may fail: while processes of a killed server still end, a new one refuses the memory they share."""
 STOP_SECONDS: Final = 30
+UNFIT: Final = frozenset('"$`,\n')
+"""What a shell makes something of in the double quotes of pg_ctl, or ends a name in one of PostgreSQL's lists."""
 SOCKET_PATH_BYTES: Final = 107
 """What a Unix socket's address holds (unix(7)), less the final NUL."""
 
@@ -73,6 +75,8 @@ def postgres(data_dir: Path, *options: str) -> Iterator[str]:
 
     Raises `ConfigError` with one line that says what is wrong.
     """
+    if unfit := UNFIT & set(str(data_dir)):
+        raise ConfigError(f"FW_DATA_DIR: PostgreSQL does not take a path with {' '.join(map(repr, sorted(unfit)))}: {data_dir}")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         users = (data_dir / "embedded.users").open("a")
