@@ -23,6 +23,7 @@ from fw.inbox import search
 from fw.telemetry.access_log import OBSERVER, AccessLog
 from fw.web.descriptors import Descriptors
 from fw.web.envelope import add_usual, request_id
+from fw.web.progress import not_taken
 from fw.web.response import reply_problem
 from fw.widgets.statistics import time_zones
 
@@ -33,9 +34,9 @@ KEEPALIVE_SECONDS: Final = 100.0
 HEAD_SECONDS: Final = 20.0
 """How long a connection may take to its first request; one that sends it byte by byte keeps others out."""
 SWEEP_SECONDS: Final = 1.0
-GONE_SECONDS: Final = 60
-"""How long a client may be gone without a word."""
-STALLED_SECONDS: Final = 15.0
+KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+"""After how many seconds of silence a client is asked for a sign of life, how often, and how many times (tcp(7))."""
+STALLED_SECONDS: Final = 30.0
 LEAST_BYTES_A_SECOND: Final = 256
 """How slowly a client may take a response, over that time: much slower, and it only keeps others from being served."""
 SHUTDOWN_SECONDS: Final = 5.0
@@ -70,7 +71,7 @@ class ProblemHandler(RequestHandler):
             return
         waiting = self.transport.get_write_buffer_size()
         request = self._current_request
-        taken = (request.writer.output_size if request else 0) - waiting
+        taken = (request.writer.output_size if request else 0) - (waiting and not_taken(self.transport))
         if not waiting or id(request) != self._seen_request:
             self._seen_at, self._seen_request, self._seen_taken = now, id(request), taken
         elif now - self._seen_at >= seconds:
@@ -191,9 +192,11 @@ def bind(host: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit both.
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_SECONDS * 1000)
+        # Connections inherit all of these. Not TCP_USER_TIMEOUT: that takes a slow reader for one that is gone.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEP_ALIVE:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         sock.bind((host, port))

@@ -180,6 +180,17 @@ async def test_a_client_that_takes_nothing_does_not_hold_up_the_end(tmp_path: Pa
         assert await asyncio.wait_for(process.stop(), 15) == 0, process.output
 
 
+async def test_a_flood_of_pings_stops_nobody_else(tmp_path: Path, database_url: str) -> None:
+    async with owner_at(tmp_path, database_url) as (owner, _):
+        opened = await owner.open_live()
+        loop = asyncio.get_running_loop()
+        # Masked, as a client's are, and empty.
+        flood = asyncio.create_task(loop.sock_sendall(opened, b"\x89\x80\x00\x00\x00\x00" * 1_000_000))
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(flood, 20)
+        assert (await owner.call("GET", "/api/auth/me"))["username"] == owner.name
+
+
 async def test_a_slow_reader_that_goes_on_reading_gets_everything(tmp_path: Path, database_url: str) -> None:
     async with owner_at(tmp_path, database_url) as (owner, _):
         await fill(owner, 200)

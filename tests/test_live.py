@@ -1,6 +1,7 @@
 """GET /api/feedback/live: the inbox over a WebSocket."""
 
 import asyncio
+import contextlib
 import json
 from dataclasses import replace
 from typing import Any
@@ -288,6 +289,34 @@ async def test_closes_with_4400_where_the_reader_talks(user: Person, say: Any) -
     await event(ws)
     await say(ws)
     assert await close_code(ws) == 4400
+
+
+@pytest.mark.parametrize("kind", ["ping", "pong"])
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_ends_a_flood_of_pings_and_pongs(user: Person, kind: str, is_named: bool) -> None:
+    ws = await connect(user) if is_named else await user.client.ws_connect(PATH)
+    with contextlib.suppress(ConnectionError):
+        for _ in range(1000):
+            await getattr(ws, kind)()
+            await asyncio.sleep(0)
+    assert await close_code(ws) in {1006, None}
+    # Its place is free again.
+    await until(lambda: has_no_sockets(user))
+
+
+async def has_no_sockets(user: Person) -> bool:
+    return user.id not in client_hub(user)._rooms
+
+
+async def test_answers_pings(user: Person) -> None:
+    ws = await connect(user, autoping=False)
+    await event(ws)
+    for payload in (b"", b"still there?"):
+        await ws.ping(payload)
+        message = await ws.receive(timeout=10)
+        assert (message.type, message.data) == (WSMsgType.PONG, payload)
+    await user.receive()
+    assert (await event(ws))["event"] == "created"
 
 
 async def test_closes_with_1009_where_a_message_is_too_big(user: Person) -> None:

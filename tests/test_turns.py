@@ -80,6 +80,28 @@ async def test_a_turn_that_is_paused_is_somebody_elses_meanwhile() -> None:
     assert not line._lines
 
 
+async def test_a_pause_that_ends_without_a_turn_makes_no_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "WAIT_SECONDS", 0.01)
+    line = Turns("tests", 1)
+
+    async def pause() -> None:
+        async with line.turn("me"), line.pause("me"):
+            await may_return.wait()
+
+    may_return = asyncio.Event()
+    paused = [asyncio.create_task(pause()) for _ in range(5)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await line.take("me")
+    may_return.set()
+    results = await asyncio.gather(*paused, return_exceptions=True)
+    assert [type(result) for result in results] == [TooManyRequests] * 5
+    with pytest.raises(TooManyRequests):
+        await line.take("me")
+    line.give_back("me")
+    assert not line._lines
+
+
 async def test_requests_of_a_busy_account_wait_and_others_do_not(
     make_client: MakeClient, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

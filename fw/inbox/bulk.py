@@ -7,13 +7,14 @@ from aiohttp import web
 from fw.accounts.tokens import CALLER
 from fw.accounts.user import own
 from fw.database.bus import BUS, INBOXES
-from fw.database.pool import DATABASE
+from fw.database.pool import DATABASE, Database
 from fw.web.answers import Count
 from fw.web.fields import BIGGEST, Id, Many, Whole, says
 from fw.web.operation import Answer, operation
 from fw.web.request import read_object
 from fw.web.response import reply
 from fw.web.schemas import Body, Output, exactly_one
+from fw.web.turns import SEARCHES
 
 MARK_AT_ONCE: Final = 2000
 """Items that one statement marks: some 50 ms, for which the inbox takes nothing else in."""
@@ -40,9 +41,16 @@ async def mark_many(request: web.Request) -> web.Response:
         row = own(await database.change("feedback.mark_ids", user_id, values["ids"]))
         await request.app[BUS].publish(INBOXES, [user_id])
         return reply({"changed": row["changed"]})
-    changed = done = own(await database.change("feedback.mark_up_to", user_id, values["up_to"], MARK_AT_ONCE))["changed"]
-    while done == MARK_AT_ONCE:
-        done = own(await database.change("feedback.mark_up_to", user_id, values["up_to"], MARK_AT_ONCE))["changed"]
-        changed += done
+    async with request.app[SEARCHES].turn(user_id):
+        changed = await mark_up_to(database, user_id, values["up_to"])
     await request.app[BUS].publish(INBOXES, [user_id])
     return reply({"changed": changed})
+
+
+async def mark_up_to(database: Database, user_id: str, cursor: int) -> int:
+    """Mark what arrived up to a cursor, in steps, and return how many items it were."""
+    changed, done = 0, MARK_AT_ONCE
+    while done == MARK_AT_ONCE:
+        done = own(await database.change("feedback.mark_up_to", user_id, cursor, MARK_AT_ONCE))["changed"]
+        changed += done
+    return changed

@@ -24,7 +24,7 @@ from fw.errors import (
 from fw.inbox.hub import HUB
 from fw.inbox.newcomers import NEWCOMERS
 from fw.inbox.readers import READERS
-from fw.inbox.sockets import Close, Socket
+from fw.inbox.sockets import Close, FloodError, Socket, next_message
 from fw.web.address import caller_bucket
 from fw.web.fields import BIGGEST, Whole, says
 from fw.web.operation import Answer, operation
@@ -68,7 +68,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
     since = read_query(request).get("since")
     # No compression: it costs three times the memory, and frames would no longer be the same for all readers. No heartbeat
     # either: a slow reader answers a ping only when it has read all that was sent before.
-    ws = web.WebSocketResponse(protocols=(PROTOCOL,), compress=False, max_msg_size=MESSAGE_BYTES, timeout=2.0)
+    ws = web.WebSocketResponse(protocols=(PROTOCOL,), compress=False, autoping=False, max_msg_size=MESSAGE_BYTES, timeout=2.0)
     if not ws.can_prepare(request):
         raise UpgradeRequired
     # Every name here lives as long as the socket: the token has none.
@@ -154,8 +154,12 @@ async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Call
     try:
         # Not receive(timeout=): that begins anew with each pong.
         async with request.app[NEWCOMERS].patience(AUTH_SECONDS):
-            message = await ws.receive()
+            message = await next_message(ws)
     except TimeoutError:
+        return None
+    except FloodError:
+        if request.transport:
+            request.transport.close()
         return None
     if message.type is not WSMsgType.TEXT:
         if not ws.closed:

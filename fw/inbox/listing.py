@@ -57,7 +57,9 @@ async def list_inbox(request: web.Request) -> web.Response:
         etag = tag(user_id, own(await database.row("feedback.position", user_id))["cursor"], wanted)
         if not_modified(request, etag):
             return web.Response(status=304, headers={"ETag": f'"{etag}"'})
-    async with request.app[SEARCHES].turn(user_id) if wanted.get("q") else nullcontext():
+    # Either may have to look at everything there is.
+    is_search = wanted.get("q") or "is_read" in wanted
+    async with request.app[SEARCHES].turn(user_id) if is_search else nullcontext():
         rows = await database.rows(f"feedback.{wanted['order']}", user_id, *filters(wanted), wanted["limit"] + 1)
     inbox = own(rows[0] if rows else None)
     items = [item(row) for row in rows if row["id"] is not None]

@@ -7,10 +7,11 @@ from enum import IntEnum
 from typing import Any, Final
 
 import orjson
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from fw.inbox.feed import Reading
+from fw.web.progress import not_taken
 
 BUFFER_BYTES: Final = 256 * 1024
 """What may wait for a reader in memory; one who is further behind is sent the rest at its own pace."""
@@ -21,6 +22,8 @@ PING_SECONDS: Final = 25.0
 CLOSE_SECONDS: Final = 3.0
 LINGER_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.1
+CONTROLS_A_SECOND: Final = 10
+"""Pings and pongs that a client may send."""
 PING: Final = b"\x89\x00"
 """A ping without a payload (RFC 6455, 5.5.2)."""
 
@@ -34,6 +37,29 @@ class Close(IntEnum):
     UNAUTHORIZED = 4401
     TOO_SLOW = 4408
     TOO_MANY = 4429
+
+
+class FloodError(Exception):
+    """The client sends more pings and pongs than anybody has a use for."""
+
+
+async def next_message(ws: web.WebSocketResponse) -> WSMessage:
+    """Return the next message that is neither a ping nor a pong; pings are answered. Raises `FloodError`.
+
+    Not by aiohttp's own way, which lets nobody else run as long as there are any.
+    """
+    loop = asyncio.get_running_loop()
+    count, begun_at = 0, loop.time()
+    while (message := await ws.receive()).type in (WSMsgType.PING, WSMsgType.PONG):
+        if loop.time() - begun_at > 1:
+            count, begun_at = 0, loop.time()
+        count += 1
+        if count > CONTROLS_A_SECOND:
+            raise FloodError
+        if message.type is WSMsgType.PING:
+            await ws.pong(message.data)
+        await asyncio.sleep(0)
+    return message
 
 
 class Socket:
@@ -98,9 +124,13 @@ class Socket:
                     reason = await catch_up(self)
                     if reason is None:
                         # There is nothing that a reader may say: what comes is its end, or not allowed.
-                        if (await self._ws.receive()).type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                        if (await next_message(self._ws)).type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                             return None
                         reason = Close.FORBIDDEN_MESSAGE
+            except FloodError:
+                # Whoever sends so much is not waited for.
+                self._transport.close()
+                return Close.FORBIDDEN_MESSAGE
             except TimeoutError:
                 if not self._scope.expired():
                     raise
@@ -172,15 +202,21 @@ class Socket:
         """Ping the reader when it is time, and cut it off if it has taken nothing for too long; called every second or so."""
         if self._reason:
             return
-        waiting = self._transport.get_write_buffer_size()
-        taken = self._written - waiting
-        if not waiting or taken > self._taken:
-            self._taken, self._taken_at = taken, now
-        elif now - self._taken_at >= STALLED_SECONDS:
-            self.close(Close.TOO_SLOW)
-        if not waiting and now - self._pinged_at >= PING_SECONDS:
+        is_waiting = self._transport.get_write_buffer_size() > 0
+        is_due = now - self._pinged_at >= PING_SECONDS
+        # The kernel is asked only if there is something to know.
+        if is_waiting or is_due:
+            missing = not_taken(self._transport)
+            taken = self._written - missing
+            if not missing or taken > self._taken:
+                self._taken, self._taken_at = taken, now
+            elif now - self._taken_at >= STALLED_SECONDS:
+                # Nothing of what waits is taken or, of an idle reader, not even the last ping has arrived.
+                self.close(Close.TOO_SLOW)
+        if is_due:
             self._pinged_at = now
-            self._write(PING)
+            if not is_waiting:
+                self._write(PING)
 
     async def _say_goodbye(self, reason: Close) -> None:
         """Close the socket as RFC 6455 (7.1.1) wants it: the server waits for the reader's own close, for a while."""

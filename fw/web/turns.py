@@ -58,13 +58,14 @@ class Turns:
     def give_back(self, user_id: str) -> None:
         """Hand the turn to whoever has waited longest."""
         line = self._lines[user_id]
-        while line.waiting:
+        # Where a pause ended without a turn there is one too many: it is nobody's.
+        while line.waiting and line.taken <= self._most:
             turn = line.waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return
         line.taken -= 1
-        if not line.taken:
+        if not line.taken and not line.waiting:
             del self._lines[user_id]
 
     @asynccontextmanager
