@@ -56,7 +56,8 @@ class ProblemHandler(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._made_at = self._seen_at = self._loop.time()
-        self._seen_request, self._seen_taken = 0, 0
+        self._seen_request: web.BaseRequest | None = None
+        self._seen_taken = 0
 
     def close_if_silent(self, now: float) -> None:
         """Close a connection whose first request is not there in time; between requests the server does so by itself."""
@@ -67,13 +68,13 @@ class ProblemHandler(RequestHandler):
 
     def close_if_stalled(self, now: float, seconds: float) -> None:
         """Close a connection whose client takes its response too slowly. Live sockets have a rule of their own."""
-        if self.transport is None or self._upgraded:
+        if self.transport is None or self._payload_parser is not None:
             return
         waiting = self.transport.get_write_buffer_size()
         request = self._current_request
         taken = (request.writer.output_size if request else 0) - (waiting and not_taken(self.transport))
-        if not waiting or id(request) != self._seen_request:
-            self._seen_at, self._seen_request, self._seen_taken = now, id(request), taken
+        if not waiting or request is not self._seen_request:
+            self._seen_at, self._seen_request, self._seen_taken = now, request, taken
         elif now - self._seen_at >= seconds:
             if taken - self._seen_taken < LEAST_BYTES_A_SECOND * seconds:
                 self.transport.abort()
@@ -82,6 +83,9 @@ class ProblemHandler(RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            # The client has left.
+            raise exc
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun: there is no room for another")
         if status == 500:

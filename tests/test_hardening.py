@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient
 from fw import server
 from fw.config import Config
 from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
-from tests.people import PASSWORD, Person
+from tests.people import PASSWORD, Person, problem
 from tests.test_errors import exchange
 from tests.waiting import until
 
@@ -167,3 +167,38 @@ print(widgets.time_zones.cache_info().misses, search._cases.cache_info().misses)
 def test_nothing_is_left_to_load_for_the_first_request() -> None:
     done = subprocess.run([sys.executable, "-c", FIRST_REQUESTS], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[] 1 1", "1 1"]
+
+
+async def test_a_head_that_is_long_in_all_is_refused(client: TestClient) -> None:
+    headers = {f"X-{n}": "x" * 1000 for n in range(40)}
+    found = await problem(await client.get("/health", headers=headers), 400, "bad-request")
+    assert "32 KiB" in found["detail"]
+    assert (await client.get("/health", headers={f"X-{n}": "x" * 1000 for n in range(20)})).status == 200
+
+
+@pytest.mark.parametrize("kind", ["application/json; x=" + ";" * 1000, "application/json" + "; a=b" * 500])
+async def test_a_content_type_that_takes_long_to_read_is_not_read(client: TestClient, user: Person, kind: str) -> None:
+    path = f"/api/feedback/{user.username}"
+    response = await client.post(path, data=b'{"message": "Hello"}', headers={"Content-Type": kind})
+    await problem(response, 415, "unsupported-media-type")
+
+
+async def test_a_long_list_of_tags_is_not_read(client: TestClient, user: Person) -> None:
+    etag = (await user.get("/api/feedback")).headers["ETag"]
+    assert (await user.get("/api/feedback", headers={"If-None-Match": f'"x", {etag}'})).status == 304
+    assert (await user.get("/api/feedback", headers={"If-None-Match": '"x", ' * 500 + etag})).status == 200
+
+
+async def test_a_client_that_leaves_is_no_error_of_the_server(runner: Runner, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"GET /api/feedback/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    for _ in range(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+        writer.write(head + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        writer.transport.abort()
+
+    async def is_empty() -> bool:
+        assert runner.server
+        return not runner.server.connections
+
+    await until(is_empty)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

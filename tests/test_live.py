@@ -304,6 +304,15 @@ async def test_ends_a_flood_of_pings_and_pongs(user: Person, kind: str, is_named
     await until(lambda: has_no_sockets(user))
 
 
+async def test_ends_a_flood_of_other_messages_too(user: Person) -> None:
+    ws = await user.client.ws_connect(PATH)
+    with contextlib.suppress(ConnectionError):
+        for _ in range(1000):
+            await ws.send_str("")
+            await asyncio.sleep(0)
+    assert await close_code(ws) in {4400, 1006}
+
+
 async def has_no_sockets(user: Person) -> bool:
     return user.id not in client_hub(user)._rooms
 

@@ -24,7 +24,7 @@ from fw.errors import (
 from fw.inbox.hub import HUB
 from fw.inbox.newcomers import NEWCOMERS
 from fw.inbox.readers import READERS
-from fw.inbox.sockets import Close, FloodError, Socket, next_message
+from fw.inbox.sockets import CLOSE_SECONDS, Close, FloodError, Socket, next_message, say_goodbye
 from fw.web.address import caller_bucket
 from fw.web.fields import BIGGEST, Whole, says
 from fw.web.operation import Answer, operation
@@ -38,6 +38,7 @@ PROTOCOL: Final = "feedbackwave"
 BEARER: Final = "bearer."
 AUTH_SECONDS: Final = 10.0
 MESSAGE_BYTES: Final = 4096
+ORIGIN_CHARACTERS: Final = 300
 
 
 class Live(Query):
@@ -68,7 +69,9 @@ async def follow(request: web.Request) -> web.StreamResponse:
     since = read_query(request).get("since")
     # No compression: it costs three times the memory, and frames would no longer be the same for all readers. No heartbeat
     # either: a slow reader answers a ping only when it has read all that was sent before.
-    ws = web.WebSocketResponse(protocols=(PROTOCOL,), compress=False, autoping=False, max_msg_size=MESSAGE_BYTES, timeout=2.0)
+    ws = web.WebSocketResponse(
+        protocols=(PROTOCOL,), compress=False, autoping=False, autoclose=False, max_msg_size=MESSAGE_BYTES
+    )
     if not ws.can_prepare(request):
         raise UpgradeRequired
     # Every name here lives as long as the socket: the token has none.
@@ -77,7 +80,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
         await follow_later(request, ws, since)
     elif caller is None:
         await ws.prepare(request)
-        await ws.close(code=Close.UNAUTHORIZED)
+        await part(request, ws, Close.UNAUTHORIZED)
     else:
         async with request.app[READERS].place(caller.user_id):
             await ws.prepare(request)
@@ -85,26 +88,28 @@ async def follow(request: web.Request) -> web.StreamResponse:
     return ws
 
 
+async def part(request: web.Request, ws: web.WebSocketResponse, reason: Close) -> None:
+    if request.transport is not None:
+        await say_goodbye(ws, request.transport, reason, CLOSE_SECONDS)
+
+
 async def follow_later(request: web.Request, ws: web.WebSocketResponse, since: int | None) -> None:
     """Have a socket say who it is, and go on from there. Raises `TooManyRequests` before the upgrade."""
-    newcomers = request.app[NEWCOMERS]
     try:
-        with newcomers.admitted(caller_bucket(request)):
+        with request.app[NEWCOMERS].admitted(caller_bucket(request)):
             await ws.prepare(request)
             caller = await first_message(request, ws)
-        if ws.closed:
-            return
-        if caller is None:
-            await ws.close(code=Close.RESTART if newcomers.is_closed else Close.UNAUTHORIZED)
-            return
+            if isinstance(caller, Close):
+                await part(request, ws, caller)
+                return
         async with request.app[READERS].place(caller.user_id):
             await converse(request, ws, caller, since)
     except TooManyRequests:
         if not ws.prepared:
             raise
-        await ws.close(code=Close.TOO_MANY)
+        await part(request, ws, Close.TOO_MANY)
     except Unavailable:
-        await ws.close(code=Close.RESTART)
+        await part(request, ws, Close.RESTART)
 
 
 def refuse_foreign_origin(request: web.Request) -> None:
@@ -115,6 +120,8 @@ def refuse_foreign_origin(request: web.Request) -> None:
     allowed = request.app[CONFIG].cors_origins
     if origin in allowed or "*" in allowed:
         return
+    if len(origin) > ORIGIN_CHARACTERS:
+        raise OriginNotAllowed("A page of that site may not open a live channel.")
     try:
         page = URL(origin)
         own = page.host is not None and page.authority == URL(f"{page.scheme}://{request.host}").authority
@@ -149,28 +156,24 @@ async def who(request: web.Request, token: str | None) -> Caller | None:
     return caller
 
 
-async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Caller | None:
-    """Wait for `{"type": "auth", "token": ...}`; None if it does not come in time, whatever else does, or is no good."""
+async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Caller | Close:
+    """Wait for `{"type": "auth", "token": ...}`, whatever else comes; return whose token it is, or why the socket has to go."""
+    newcomers = request.app[NEWCOMERS]
     try:
         # Not receive(timeout=): that begins anew with each pong.
-        async with request.app[NEWCOMERS].patience(AUTH_SECONDS):
+        async with newcomers.patience(AUTH_SECONDS):
             message = await next_message(ws)
     except TimeoutError:
-        return None
+        return Close.RESTART if newcomers.is_closed else Close.UNAUTHORIZED
     except FloodError:
-        if request.transport:
-            request.transport.close()
-        return None
-    if message.type is not WSMsgType.TEXT:
-        if not ws.closed:
-            await ws.close(code=Close.FORBIDDEN_MESSAGE)
-        return None
+        message = None
+    if message is None or message.type is not WSMsgType.TEXT:
+        return Close.FORBIDDEN_MESSAGE
     try:
         hello = validate(HELLO, parse_object(message.data.encode("utf-8", "surrogatepass")))
     except (MalformedJson, Invalid):
-        await ws.close(code=Close.FORBIDDEN_MESSAGE)
-        return None
-    return await who(request, hello["token"])
+        return Close.FORBIDDEN_MESSAGE
+    return await who(request, hello["token"]) or Close.UNAUTHORIZED
 
 
 async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Caller, since: int | None) -> None:
@@ -187,4 +190,4 @@ async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Call
     except Exception:
         # It is too late for an answer of HTTP.
         log.exception("live channel failed")
-        await ws.close(code=Close.FAILED)
+        await part(request, ws, Close.FAILED)

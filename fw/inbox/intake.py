@@ -141,6 +141,10 @@ class Intake:
             # Not with its traceback: what the driver says may quote the submission.
             log.error("a submission could not be written", extra={"reason": type(error).__name__})  # noqa: TRY400
             results = [error]
+        except BaseException:
+            for entry in entries:
+                answer(entry, Unavailable())
+            raise
         for entry, result in zip(entries, results, strict=True):
             answer(entry, result)
 

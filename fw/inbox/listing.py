@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from marshmallow import fields, validate
 
 from fw import ids
@@ -53,7 +53,7 @@ async def list_inbox(request: web.Request) -> web.Response:
     """List the inbox, filtered, a page at a time."""
     wanted = read_query(request)
     user_id, database = request[CALLER].user_id, request.app[DATABASE]
-    if request.if_none_match:
+    if hdrs.IF_NONE_MATCH in request.headers:
         etag = tag(user_id, own(await database.row("feedback.position", user_id))["cursor"], wanted)
         if not_modified(request, etag):
             return web.Response(status=304, headers={"ETag": f'"{etag}"'})

@@ -24,6 +24,9 @@ LINGER_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.1
 CONTROLS_A_SECOND: Final = 10
 """Pings and pongs that a client may send."""
+FRAMES_AT_END: Final = 50
+"""What a client may have sent before it hears of the end."""
+LAST: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 PING: Final = b"\x89\x00"
 """A ping without a payload (RFC 6455, 5.5.2)."""
 
@@ -60,6 +63,21 @@ async def next_message(ws: web.WebSocketResponse) -> WSMessage:
             await ws.pong(message.data)
         await asyncio.sleep(0)
     return message
+
+
+async def say_goodbye(ws: web.WebSocketResponse, transport: asyncio.Transport, reason: Close, seconds: float) -> None:
+    """Close a socket as RFC 6455 (7.1.1) wants it: the server waits for the client's own close, for a while.
+
+    Not by aiohttp's own way, which takes in whatever comes until then, and lets nobody else run.
+    """
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(seconds):
+            await ws.send_frame(reason.to_bytes(2, "big"), WSMsgType.CLOSE)
+            for _ in range(FRAMES_AT_END):
+                if (await ws.receive()).type in LAST:
+                    break
+                await asyncio.sleep(0)
+    transport.close()
 
 
 class Socket:
@@ -219,12 +237,11 @@ class Socket:
                 self._write(PING)
 
     async def _say_goodbye(self, reason: Close) -> None:
-        """Close the socket as RFC 6455 (7.1.1) wants it: the server waits for the reader's own close, for a while."""
+        """Tell the reader why it ends; a slow one is given some time to read up to the reason."""
         self._scope = asyncio.timeout(LINGER_SECONDS if reason is Close.TOO_SLOW else CLOSE_SECONDS)
-        with contextlib.suppress(TimeoutError, ConnectionError):
+        with contextlib.suppress(TimeoutError):
             async with self._scope:
-                await self._ws.close(code=reason, drain=False)
-                # A slow reader is given some time to read up to the reason.
+                await say_goodbye(self._ws, self._transport, reason, LINGER_SECONDS)
                 while self._transport.get_write_buffer_size():  # noqa: ASYNC110
                     await asyncio.sleep(POLL_SECONDS)
         if self._transport.get_write_buffer_size():

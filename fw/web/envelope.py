@@ -2,6 +2,7 @@
 
 import logging
 import re
+from itertools import chain
 from time import perf_counter
 from typing import Final
 
@@ -27,6 +28,7 @@ USUAL: Final = (
 """Of what has no page to show, nothing is to be shown (OWASP REST Security Cheat Sheet)."""
 TRACE: Final[web.RequestKey[tuple[str, float]]] = web.RequestKey("trace")
 """A request's id, and when it began by `time.perf_counter`."""
+HEAD_BYTES: Final = 32 * 1024
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
@@ -85,6 +87,9 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     """Turn every error into a problem. The outermost middleware: the router's own errors come through here too."""
     identify(request)
     try:
+        if sum(map(len, chain.from_iterable(request.raw_headers))) > HEAD_BYTES:
+            # It stays in memory as long as a live socket, and some fields take long to read.
+            raise BadRequest("The head may have 32 KiB at most.")
         if request.protocol.writing_paused:
             # Of a client that sends requests and takes no answers: the earlier ones go first.
             await request.writer.drain()

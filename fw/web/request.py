@@ -18,6 +18,8 @@ BODY_SECONDS: Final = 20.0
 NAME: Final = 64
 """How much of the name of an unknown field is told."""
 FORM_FIELDS: Final = 100
+TYPE_CHARACTERS: Final = 200
+"""The longest `Content-Type` that is looked at."""
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -81,8 +83,12 @@ def media_type(request: web.Request) -> str:
 
     No other encoding is ever decoded: some of Python's take a second for 64 KiB.
     """
-    if hdrs.CONTENT_TYPE not in request.headers:
+    named = request.headers.get(hdrs.CONTENT_TYPE)
+    if named is None:
         return JSON
+    if len(named) > TYPE_CHARACTERS:
+        # The parser takes a tenth of a second for 8 kB of parameters.
+        raise UnsupportedMediaType
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType
     media = request.content_type
