@@ -245,7 +245,8 @@ def tail(config: Config, options: argparse.Namespace) -> None:
 
 
 def backup(config: Config, options: argparse.Namespace) -> None:
-    from fw.commands.backup import Progress, backup
+    from fw.commands.dump.progress import Progress
+    from fw.commands.dump.writing import backup
 
     unwind_on_sigterm()
     with Progress(sys.stderr) as progress:
@@ -254,7 +255,8 @@ def backup(config: Config, options: argparse.Namespace) -> None:
 
 
 def restore(config: Config, options: argparse.Namespace) -> None:
-    from fw.commands.backup import Progress, restore
+    from fw.commands.dump.progress import Progress
+    from fw.commands.dump.restoring import restore
 
     unwind_on_sigterm()
     with Progress(sys.stderr) as progress:
