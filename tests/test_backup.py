@@ -19,8 +19,13 @@ from aiohttp.test_utils import TestClient
 from psycopg import sql
 
 from fw.cli import main
-from fw.commands import archive
-from fw.commands.backup import GAP, Progress, backup, restore, tables
+from fw.commands.dump import file
+from fw.commands.dump.file import read_contents
+from fw.commands.dump.programs import connection_settings, fitting_program
+from fw.commands.dump.progress import Progress
+from fw.commands.dump.restoring import GAP, restore
+from fw.commands.dump.tables import tables
+from fw.commands.dump.writing import backup
 from fw.config import Config, ConfigError
 from fw.database import embedded
 from fw.database.migrations import migrate, roll_back, status
@@ -234,11 +239,11 @@ async def test_a_file_that_breaks_while_it_is_restored_changes_nothing(
 ) -> None:
     path = tmp_path / "all.dump"
     await run(backup, world, path)
-    contents, before = archive.inspect(path, tables()), rows(world.config.database_url)
+    contents, before = read_contents(path, tables()), rows(world.config.database_url)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * 0.8)])
     # As if it had been whole when it was first read.
-    monkeypatch.setattr("fw.commands.backup.inspect", lambda *_: contents)
+    monkeypatch.setattr("fw.commands.dump.restoring.read_contents", lambda *_: contents)
     with pytest.raises(ConfigError, match="broken"):
         await run(restore, world, path, force=True)
     assert rows(world.config.database_url) == before
@@ -271,9 +276,9 @@ def dumped(make_database: MakeDatabase, tmp_path: Path) -> Callable[..., Path]:
             connection.execute("SET client_encoding = 'UTF8'")
             for statement in statements:
                 connection.execute(statement)
-        arguments, environment = archive.connection_settings(url)
+        arguments, environment = connection_settings(url)
         path = tmp_path / "hostile.dump"
-        command = [archive.program("pg_dump", 18), "-Fc", "--data-only", f"--file={path}", *arguments]
+        command = [fitting_program("pg_dump", 18), "-Fc", "--data-only", f"--file={path}", *arguments]
         subprocess.run(command, env=environment, check=True)
         return path
 
@@ -341,7 +346,7 @@ def test_does_not_wait_for_ever_for_what_is_made_of_a_file(
     """A file whose bits have pg_restore go round and round is rare, and depends on its version."""
     fake_program(tmp_path / "bin", "pg_restore", "18.1", f'[ "$1" = --version ] || {does}')
     monkeypatch.setattr(embedded, "programs", dict)
-    monkeypatch.setattr(archive, "SILENT_SECONDS", 1)
+    monkeypatch.setattr(file, "SILENT_SECONDS", 1)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     (tmp_path / "odd.dump").touch()
     with pytest.raises(ConfigError, match=said):
@@ -350,7 +355,7 @@ def test_does_not_wait_for_ever_for_what_is_made_of_a_file(
 
 async def test_a_damaged_file_is_told_or_restored_whole(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """pg_restore passes over an entry of its list that it does not know: a bit can hide a whole table."""
-    monkeypatch.setattr(archive, "SILENT_SECONDS", 5)
+    monkeypatch.setattr(file, "SILENT_SECONDS", 5)
     path, url = tmp_path / "all.dump", world.config.database_url
     await run(backup, world, path)
     await run(restore, world, path, force=True)
@@ -432,9 +437,9 @@ def test_refuses_a_dump_of_something_else(make_database: MakeDatabase, tmp_path:
     url = make_database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE users (name text)")
-    arguments, environment = archive.connection_settings(url)
+    arguments, environment = connection_settings(url)
     path = tmp_path / "other.dump"
-    command = [archive.program("pg_dump", 18), "-Fc", f"--file={path}", *arguments]
+    command = [fitting_program("pg_dump", 18), "-Fc", f"--file={path}", *arguments]
     subprocess.run(command, env=environment, check=True)
     with pytest.raises(ConfigError, match="is not a file of fw backup"):
         restore(Config(database_url=url), path, quiet(), force=True)
@@ -449,8 +454,8 @@ async def test_refuses_a_file_of_a_newer_release(world: World, tmp_path: Path) -
         await run(restore, world, path, force=True)
     with pytest.raises(ConfigError, match=r"^the database is of a newer release"):
         await run(backup, world, tmp_path / "another.dump")
-    arguments, environment = archive.connection_settings(world.config.database_url)
-    command = [archive.program("pg_dump", 18), "-Fc", "--data-only", "--table=_yoyo_migration", f"--file={path}", *arguments]
+    arguments, environment = connection_settings(world.config.database_url)
+    command = [fitting_program("pg_dump", 18), "-Fc", "--data-only", "--table=_yoyo_migration", f"--file={path}", *arguments]
     subprocess.run(command, env=environment, check=True)
     with psycopg.connect(world.config.database_url, autocommit=True) as connection:
         connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = '9999.to-come'")
@@ -491,7 +496,7 @@ def test_replaces_a_file_only_when_told(database_url: str, tmp_path: Path) -> No
         backup(config, path, quiet())
     assert path.read_text() == "precious"
     backup(config, path, quiet(), force=True)
-    assert archive.inspect(path, tables()).migrations == set(migration_ids())
+    assert read_contents(path, tables()).migrations == set(migration_ids())
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(ConfigError, match="is a folder"):
         backup(config, tmp_path, quiet(), force=True)
@@ -504,7 +509,7 @@ def test_leaves_nothing_where_pg_dump_fails(
 ) -> None:
     config = Config(database_url=make_database())
     migrate(config)
-    monkeypatch.setattr("fw.commands.backup.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("fw.commands.dump.writing.LOCK_SECONDS", 0.2)
     with psycopg.connect(config.database_url) as connection:
         connection.execute("LOCK TABLE feedback IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(ConfigError, match=r"^pg_dump failed: .*timeout"):
@@ -518,7 +523,7 @@ def test_does_not_wait_for_ever_for_a_table_in_use(
     config = Config(database_url=make_database())
     migrate(config)
     backup(config, tmp_path / "all.dump", quiet())
-    monkeypatch.setattr("fw.commands.backup.LOCK_SECONDS", 1)
+    monkeypatch.setattr("fw.commands.dump.restoring.LOCK_SECONDS", 1)
     with psycopg.connect(config.database_url) as connection:
         connection.execute("LOCK TABLE feedback IN ACCESS SHARE MODE")
         with pytest.raises(ConfigError, match="in use, and nothing was changed: stop the servers first"):
@@ -540,13 +545,13 @@ def test_shows_progress_in_one_line_of_a_terminal_and_in_lines_elsewhere(databas
 
 def test_hands_passwords_on_in_the_environment_alone() -> None:
     url = "postgresql://me:hush%40@db.example.com:6543/app?sslmode=require&keepalives=1"
-    arguments, environment = archive.connection_settings(url)
+    arguments, environment = connection_settings(url)
     assert arguments == ["--dbname=keepalives=1"]
     expected = {"PGPASSWORD": "hush@", "PGHOST": "db.example.com", "PGPORT": "6543", "PGDATABASE": "app", "PGUSER": "me"}
     assert {name: environment[name] for name in expected} == expected
     assert environment["PGSSLMODE"] == "require"
     with pytest.raises(ConfigError, match="its sslpassword cannot be handed to pg_dump unseen") as caught:
-        archive.connection_settings(url + "&sslpassword=hush")
+        connection_settings(url + "&sslpassword=hush")
     assert "hush" not in str(caught.value)
 
 
@@ -561,9 +566,9 @@ def test_takes_the_program_that_fits_the_server(tmp_path: Path, monkeypatch: pyt
     own = embedded.programs()
     fake_program(tmp_path / "bin", "pg_dump", "19.1 (Debian 19.1-1)")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    assert archive.program("pg_dump", 15) == str(own[16] / "pg_dump")
-    assert archive.program("pg_dump", 17) == str(own[18] / "pg_dump")
-    assert archive.program("pg_dump", 19) == str(tmp_path / "bin" / "pg_dump")
+    assert fitting_program("pg_dump", 15) == str(own[16] / "pg_dump")
+    assert fitting_program("pg_dump", 17) == str(own[18] / "pg_dump")
+    assert fitting_program("pg_dump", 19) == str(tmp_path / "bin" / "pg_dump")
 
 
 @pytest.mark.parametrize(("version", "said"), [(None, "there is no pg_dump"), ("14.2", "there is pg_dump 14 only")])
@@ -610,7 +615,7 @@ async def test_a_password_is_in_no_argument_and_no_output(
     """Through pg_dump's own eyes: a program that notes how it is called, and then is the real one."""
     url = make_database()
     migrate(Config(database_url=url))
-    real, parts = archive.program("pg_dump", 18), urlsplit(url)
+    real, parts = fitting_program("pg_dump", 18), urlsplit(url)
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "pg_dump").write_text(

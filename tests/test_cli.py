@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient
 
-from fw.cli import count, main
+from fw.cli import main
+from fw.commands.command import count
 from tests.conftest import SECRET, MakeDatabase
 from tests.people import PASSWORD, Person, body, nothing, problem
 

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import pytest
 import yaml
 from aiohttp.test_utils import TestClient
 
-from fw import config
+from fw.config import Config
 from tests.conftest import SECRET, MakeDatabase
 from tests.people import Person
 from tests.processes import Process, environment
@@ -27,7 +28,7 @@ from tests.test_live import connect, event
 from tests.test_serve import register
 
 ROOT = Path(__file__).parent.parent
-SETTINGS = set(re.findall(r'read\("(\w+)"', Path(config.__file__).read_text(encoding="utf-8")))
+SETTINGS = {setting.metadata["source"].variable for setting in fields(Config)}
 
 
 class Step(NamedTuple):

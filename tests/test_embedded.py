@@ -138,7 +138,7 @@ def test_a_broken_cluster_is_told(top: Path, text: str) -> None:
     (top / "postgres").mkdir()
     (top / "postgres" / "PG_VERSION").write_text(text)
     with pytest.raises(ConfigError, match="PG_VERSION is broken: it names no version of PostgreSQL"):
-        embedded._find(top)
+        embedded._ensure_made(top)
 
 
 @pytest.mark.parametrize("name", ['a"b', "a$b", "a`b", "a,b", "a\nb"])

@@ -17,7 +17,7 @@ from fw.database.kept_secret import Unfit, kept_secret
 from tests.processes import fw
 
 GOOD = "b7f4a1c98e3d52066f1a0c7d9be8253419ce"
-ANEW = "take it away, and the next start makes a new one (everybody has to log in again)"
+ANEW = "remove it, and the next start makes a new one (everybody has to log in again)"
 NOBODY = 65534
 
 

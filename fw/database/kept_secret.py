@@ -1,4 +1,4 @@
-"""The signing secret that `FW_DATA_DIR` keeps for an embedded database, where the configuration has none."""
+"""The signing secret that `FW_DATA_DIR` keeps for the embedded database, if the configuration has none."""
 
 import os
 import secrets
@@ -12,12 +12,12 @@ from fw.config import SECRET_BYTES, ConfigError
 
 NAME: Final = "jwt-secret"
 OF_OTHERS: Final = 0o066
-"""Whoever reads it is anybody, and so is whoever writes it."""
-NEW: Final = "take it away, and the next start makes a new one (everybody has to log in again)"
+"""Permissions of others to read or write: with the secret, anybody can sign in as anybody."""
+NEW: Final = "remove it, and the next start makes a new one (everybody has to log in again)"
 
 
 class Unfit(ConfigError):
-    """A secret that is not to be signed with: what is wrong with it, and what to do."""
+    """A secret that must not be used: what is wrong with it, and what to do."""
 
     def __init__(self, detail: str, advice: str) -> None:
         self.detail = detail
@@ -26,11 +26,11 @@ class Unfit(ConfigError):
 
 
 def kept_secret(data_dir: Path) -> str:
-    """Return the secret of this data directory, made at the first use. Raises `Unfit`."""
+    """Return the secret of a data directory, made at its first use. Raises `Unfit`."""
     path = data_dir / NAME
     try:
         if not path.exists():
-            make(path)
+            make_secret(path)
         if not path.is_file():
             raise Unfit(f"{path} is not a file", NEW)
         mode, raw = path.stat().st_mode, path.read_bytes()
@@ -47,12 +47,12 @@ def kept_secret(data_dir: Path) -> str:
     return secret
 
 
-def make(path: Path) -> None:
-    """Make a secret aside and give it its name when it is on the disk: nobody finds a half of one.
+def make_secret(path: Path) -> None:
+    """Make a secret in another file, and give it its name once it is on the disk: no process reads half a secret.
 
-    Of several starts at once all but the first leave the name as it is. Raises `OSError`.
+    If several processes make one at once, the first secret stays. Raises `OSError`.
     """
-    # For its owner alone from the start.
+    # `mkstemp` gives it to its owner alone.
     descriptor, new = tempfile.mkstemp(prefix=f"{NAME}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

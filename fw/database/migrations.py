@@ -20,7 +20,7 @@ LEAST_VERSION: Final = 150000
 
 
 def migrate(config: Config) -> list[str]:
-    """Apply what is missing and return its ids. Raises `ConfigError` where the database cannot be had or does not fit."""
+    """Apply the missing migrations and return their ids. Raises `ConfigError` if the database cannot be reached or used."""
     with connect(config) as connection:
         if not pending(connection):
             return []
@@ -36,7 +36,7 @@ def migrate(config: Config) -> list[str]:
 
 
 def roll_back(config: Config, count: int) -> list[str]:
-    """Take back the newest `count` migrations and return their ids."""
+    """Take back the newest `count` migrations and return their ids. Raises `ConfigError`."""
     with _yoyo(config) as (backend, migrations):
         newest = list(backend.to_rollback(migrations))[:count]
         for migration in newest:
@@ -48,7 +48,7 @@ def roll_back(config: Config, count: int) -> list[str]:
 
 
 def status(config: Config) -> dict[str, bool]:
-    """Tell of each migration of this release whether it is applied."""
+    """Return whether each migration of this release is applied, by its id."""
     with connect(config) as connection:
         missing = pending(connection)
     return {migration_id: migration_id not in missing for migration_id in statements.migration_ids()}
@@ -60,18 +60,19 @@ def pending(connection: psycopg.Connection[Any]) -> set[str]:
 
 
 def unknown(connection: psycopg.Connection[Any]) -> set[str]:
-    """Return the migrations that have been applied and are not of this release, but of a newer one."""
+    """Return the applied migrations that this release does not know: those of a newer release."""
     return applied(connection) - set(statements.migration_ids())
 
 
 def applied(connection: psycopg.Connection[Any]) -> set[str]:
+    """Return the migrations that have been applied, whatever their release."""
     if connection.execute("SELECT to_regclass('_yoyo_migration')").fetchone() == (None,):
         return set()
     return {row[0] for row in connection.execute("SELECT migration_id FROM _yoyo_migration")}
 
 
 def step_back(connection: psycopg.Connection[Any], kept: Collection[str]) -> None:
-    """Take back all migrations but the `kept` ones, newest first, as a part of the caller's transaction."""
+    """Take back all migrations but the `kept` ones, newest first, within the caller's transaction."""
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
     for migration_id in sorted(applied(connection) - set(kept), reverse=True):
         connection.execute((statements.MIGRATIONS / f"{migration_id}.rollback.sql").read_bytes())
@@ -80,7 +81,7 @@ def step_back(connection: psycopg.Connection[Any], kept: Collection[str]) -> Non
 
 @contextmanager
 def connect(config: Config) -> Iterator[psycopg.Connection[Any]]:
-    """Connect directly, to a server that fits. Raises `ConfigError`."""
+    """Connect past any pooler, to a server that fits. Raises `ConfigError`."""
     try:
         connection = psycopg.connect(config.direct_url, connect_timeout=CONNECT_SECONDS, autocommit=True)
     except (psycopg.Error, UnicodeError) as error:
@@ -95,16 +96,16 @@ def connect(config: Config) -> Iterator[psycopg.Connection[Any]]:
 
 
 def one_line(error: Exception) -> str:
-    """Say what a driver says in many lines in one."""
+    """Return the first line that matters of a driver's error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "Multiple connection attempts" not in line]
     return lines[0] if lines else type(error).__name__
 
 
 @contextmanager
 def _yoyo(config: Config) -> Iterator[tuple[Any, Any]]:
-    """Give yoyo's backend and our migrations, under a lock that ends with this process.
+    """Give yoyo's backend and our migrations, under a lock that ends with this process. Raises `ConfigError`.
 
-    yoyo's own lock is a row, which a killed process leaves behind for ever. Under ours nobody else migrates: a row is stale.
+    yoyo's own lock is a row, which a killed process leaves behind for ever. Nobody else migrates under ours, so a row is stale.
     """
     from yoyo import get_backend, read_migrations
 

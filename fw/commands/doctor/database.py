@@ -19,14 +19,14 @@ from fw.database.statements import migration_ids, statements
 HEARD_SECONDS: Final = 2.0
 CLOCK_SECONDS: Final = 2.0
 MOST_CLOCK_SECONDS: Final = LEEWAY_SECONDS / 2
-"""Two hosts may be off in opposite directions."""
+"""Half the leeway of tokens: two hosts may be off in opposite directions."""
 NTP: Final = "have both machines set their clocks by NTP"
 LEAST_VERSION: Final = migrations.LEAST_VERSION
 
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Give a connection that goes through a transaction pooler too, closed without waiting for anybody."""
+    """Give a connection that works through a transaction pooler too. It is closed without waiting for an answer."""
     connection = await asyncpg.connect(url, statement_cache_size=0)
     try:
         yield connection
@@ -55,7 +55,7 @@ async def check_database(subject: Subject) -> Finding:
 
 
 async def check_migrations(subject: Subject) -> Finding:
-    """Compare what was migrated with what this release brings."""
+    """Compare the applied migrations with those of this release."""
     async with connected(subject.config.database_url) as connection:
         try:
             rows = await connection.fetch(statements()["migrations.applied"])
@@ -74,7 +74,7 @@ async def check_migrations(subject: Subject) -> Finding:
 
 
 async def check_listen(subject: Subject) -> Finding:
-    """Listen where the servers do, notify where they do, and see whether it arrives."""
+    """Listen and notify over the URLs that the servers use, and see whether a notification arrives."""
     config = subject.config
     if config.redis_url:
         return skipped("REDIS_URL is set: hints go through Redis")
@@ -95,7 +95,7 @@ async def check_listen(subject: Subject) -> Finding:
 
 
 async def seconds_to_hear(config: Config) -> float:
-    """Return how long a notification takes from one connection to another. Raises `TimeoutError` where it does not arrive."""
+    """Return how long a notification takes from one connection to another. Raises `TimeoutError` if none arrives."""
     channel, heard = f"fw_doctor_{uuid4().hex}", asyncio.Event()
 
     def take(connection: Any, pid: int, channel: str, payload: object) -> None:
@@ -111,7 +111,7 @@ async def seconds_to_hear(config: Config) -> float:
 
 
 async def check_connections(subject: Subject) -> Finding:
-    """Add up what the processes may open."""
+    """Compare the connections that all processes may open with those that the database allows."""
 
     def measure() -> Capacity:
         with migrations.connect(subject.config) as connection:

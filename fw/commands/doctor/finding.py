@@ -16,7 +16,7 @@ class Status(StrEnum):
 
 
 class Finding(NamedTuple):
-    """The outcome of a check; `advice` says what to do, and is empty where there is nothing to do."""
+    """The outcome of a check; `advice` says what to do, and is empty if there is nothing to do."""
 
     status: Status
     detail: str
@@ -25,7 +25,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is examined. Where the embedded database could not be had, `trouble` says why and there is no `database_url`."""
+    """What is examined. If the embedded database does not run, `trouble` says why, and there is no `database_url`."""
 
     config: Config
     is_embedded: bool = False
@@ -49,7 +49,7 @@ def skipped(detail: str) -> Finding:
 
 
 def told(error: BaseException, config: Config) -> str:
-    """Say what an error says in one line, without any secret of the configuration."""
+    """Return the message of an error in one line, without any secret of the configuration."""
     text = " ".join(str(error).split()) or type(error).__name__
     for secret in sorted(secrets(config), key=len, reverse=True):
         text = text.replace(secret, "***")
@@ -57,6 +57,7 @@ def told(error: BaseException, config: Config) -> str:
 
 
 def secrets(config: Config) -> set[str]:
+    """Return every text in a configuration that must not be shown."""
     found = {*config.jwt_secrets, config.metrics_token, config.sentry_dsn}
     for url in (config.database_url, config.listen_url, config.redis_url, config.smtp_url):
         password = urlsplit(url).password or ""

@@ -9,7 +9,7 @@ from fw.commands.doctor.finding import Finding, Subject, failed, ok, skipped, wa
 from fw.database.kept_secret import Unfit, kept_secret
 
 DISTINCT_CHARACTERS: Final = 8
-"""Fewer are no random secret: 32 random hexadecimal digits have fewer once in ten million times."""
+"""A secret with fewer is not random: 32 random hexadecimal digits have fewer once in ten million times."""
 PLACEHOLDERS: Final = (
     "change",
     "replace",
@@ -22,12 +22,12 @@ PLACEHOLDERS: Final = (
     "0123456789",
 )
 FILES: Final = 4096
-"""Sockets of live readers, and the connections of everybody else, are open files: the usual 1,024 are few."""
-NEW_SECRET: Final = "put a new one in front (openssl rand -hex 32), and take the old one away once FW_JWT_TTL has passed"
+"""Each live reader and each other connection is an open file: the usual 1,024 are few."""
+NEW_SECRET: Final = "put a new one in front (openssl rand -hex 32), and remove the old one once FW_JWT_TTL has passed"
 
 
 async def check_secret(subject: Subject) -> Finding:
-    """Look for secrets that could be guessed: who knows one is anybody."""
+    """Look for secrets that could be guessed: with one, anybody can sign in as anybody."""
     found = subject.config.jwt_secrets
     if not found and not subject.is_embedded:
         return failed("FW_JWT_SECRET: not set, and required with DATABASE_URL", "set it to the output of: openssl rand -hex 32")
@@ -64,7 +64,7 @@ async def check_data_directory(subject: Subject) -> Finding:
 
 
 async def check_open_files(subject: Subject) -> Finding:
-    """Compare the limit of open files with what sockets take: one each."""
+    """Compare the limit of open files with the sockets, each of which takes one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return ok("without a limit")

@@ -63,7 +63,7 @@ async def check_public_url(subject: Subject) -> Finding:
 
 
 async def check_proxies(subject: Subject) -> Finding:
-    """Compare FW_TRUSTED_PROXIES with the signs of proxies; how many there are, and what they forward, nobody outside sees."""
+    """Compare FW_TRUSTED_PROXIES with the signs of proxies: nobody outside sees their number or what they forward."""
     trusted = subject.config.trusted_proxies
     async with answer(subject) as response:
         seen = signs(response)
@@ -89,8 +89,8 @@ async def check_proxies(subject: Subject) -> Finding:
 
 
 def signs(response: aiohttp.ClientResponse) -> list[str]:
-    """List what shows that not this program but a proxy has answered."""
-    # The program itself speaks neither TLS nor any other name.
+    """Return what shows that a proxy has answered, and not this program."""
+    # The program itself has no TLS, and says that it is FeedbackWave.
     found = ["https"] if response.url.scheme == "https" else []
     server = response.headers.get(hdrs.SERVER, "")
     if server != "FeedbackWave":
@@ -99,7 +99,7 @@ def signs(response: aiohttp.ClientResponse) -> list[str]:
 
 
 async def check_websocket(subject: Subject) -> Finding:
-    """Open a socket and send a token that is none: only the server itself closes it as it does."""
+    """Open a socket and send a false token: only FeedbackWave itself refuses it with its own codes."""
     config = subject.config
     url = f"{config.public_url}/api/feedback/live"
     try:
@@ -116,7 +116,7 @@ async def check_websocket(subject: Subject) -> Finding:
 
 
 async def check_mail(subject: Subject) -> Finding:
-    """Go as far as a mail would, and send none."""
+    """Connect and log in to the mail server, and send nothing."""
     config = subject.config
     if not config.smtp_url:
         return skipped("FW_SMTP_URL is not set")
@@ -134,7 +134,7 @@ async def check_mail(subject: Subject) -> Finding:
 
 
 def greet(url: str) -> Finding:
-    """Say hello to a mail server and log in as the URL says. Raises `SMTPException`, `OSError`."""
+    """Greet a mail server and log in as the URL says. Raises `SMTPException`, `OSError`."""
     parts = urlsplit(url)
     done = ["TLS"] if parts.scheme == "smtps" else []
     with connect(parts.scheme, parts.hostname or "", parts.port) as smtp:
@@ -160,7 +160,7 @@ def connect(scheme: str, host: str, port: int | None) -> smtplib.SMTP:
 
 
 async def in_thread(work: Callable[[], Finding]) -> Finding:
-    """Do in a thread what cannot be cancelled; nobody waits for it when its time is over."""
+    """Do some work that cannot be cancelled in a thread, which is left alone if the caller is cancelled."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Finding] = loop.create_future()
 
@@ -184,7 +184,7 @@ async def check_redis(subject: Subject) -> Finding:
     config = subject.config
     if not config.redis_url:
         return skipped("REDIS_URL is not set")
-    # The extra `redis`.
+    # It comes with the extra `redis`.
     from redis.asyncio import Redis
     from redis.exceptions import RedisError
 

@@ -1,4 +1,4 @@
-"""`fw doctor`: looks at what goes wrong in practice, and says what was found and what to do."""
+"""The checks of `fw doctor`: how they run, and how their findings are told."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ WORDS: Final = {Status.FAILED: "FAILED"}
 
 
 class Check(NamedTuple):
-    """One thing to look at. Where the check that it `needs` has not gone well there is nothing to look at."""
+    """One thing to look at. It is skipped if the check that it `needs` has failed or was skipped."""
 
     name: str
     look: Callable[[Subject], Awaitable[Finding]]
@@ -43,7 +43,7 @@ CHECKS: Final = (
 
 
 async def examine(subject: Subject) -> AsyncIterator[tuple[str, Finding]]:
-    """Run all checks at once and give their findings, by their names, in order."""
+    """Run all checks at once, and give the name and the finding of each, in order."""
     begun: dict[str, asyncio.Task[Finding]] = {}
     for check in CHECKS:
         begun[check.name] = asyncio.create_task(perform(check, subject, begun))
@@ -57,7 +57,7 @@ async def examine(subject: Subject) -> AsyncIterator[tuple[str, Finding]]:
 
 
 async def perform(check: Check, subject: Subject, begun: Mapping[str, asyncio.Task[Finding]]) -> Finding:
-    """Run one check within its time. Whatever goes wrong in it is its own finding and hides no other."""
+    """Run one check within its time. An error in it is its own finding and hides no other."""
     if check.needs:
         needed = await asyncio.shield(begun[check.needs])
         if needed.status in (Status.FAILED, Status.SKIPPED):
@@ -74,7 +74,7 @@ async def perform(check: Check, subject: Subject, begun: Mapping[str, asyncio.Ta
 
 
 async def report(subject: Subject, write: Callable[[str], object], *, as_json: bool = False) -> bool:
-    """Write the findings, for people as they come, and return whether nothing failed."""
+    """Write the findings, one by one or as one JSON text, and return whether none has failed."""
     found: dict[str, Finding] = {}
     async for name, finding in examine(subject):
         found[name] = finding
@@ -82,18 +82,18 @@ async def report(subject: Subject, write: Callable[[str], object], *, as_json: b
             write("\n".join(lines(name, finding)))
     count = Counter(finding.status for finding in found.values())
     if as_json:
-        write(encode(found, ok=not count[Status.FAILED]))
+        write(json_text(found, ok=not count[Status.FAILED]))
     else:
         write(f"\n{count[Status.FAILED]} failed, {count[Status.WARNING]} to look at, {count[Status.OK]} well")
     return not count[Status.FAILED]
 
 
 def lines(name: str, finding: Finding) -> list[str]:
-    """Tell a finding in a line, and what to do in a second one."""
+    """Return a finding in one line, and what to do in a second one."""
     first = f"{WORDS.get(finding.status, finding.status):<8} {name:<15} {printable(finding.detail)}"
     return [first, f"{'':24} -> {printable(finding.advice)}"] if finding.advice else [first]
 
 
-def encode(found: Mapping[str, Finding], *, ok: bool) -> str:
+def json_text(found: Mapping[str, Finding], *, ok: bool) -> str:
     checks: list[dict[str, Any]] = [{"name": name, **finding._asdict()} for name, finding in found.items()]
     return orjson.dumps({"ok": ok, "checks": checks}, option=orjson.OPT_INDENT_2).decode()

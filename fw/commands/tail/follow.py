@@ -1,4 +1,4 @@
-"""Following an inbox: over lost connections, and whatever is wrong with the server in the meantime."""
+"""Following an inbox, over lost connections and other troubles of the server."""
 
 import asyncio
 import os
@@ -22,17 +22,17 @@ from fw.terminal import complain
 RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 CONNECT_SECONDS: Final = 20.0
 SILENT_SECONDS: Final = 60.0
-"""The server pings every 25 s: a connection that is silent for twice as long is dead."""
+"""The server pings every 25 s: a connection that is silent for more than twice as long is dead."""
 CLOSE_SECONDS: Final = 2.0
 FRAMES: Final = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 
 
 class SignedOutError(Exception):
-    """The token is no, or no longer, good."""
+    """The token is not, or no longer, valid."""
 
 
 class Tail:
-    """Follows one inbox. The cursor is kept while it runs: whatever happens while the connection is away comes after it."""
+    """Follows one inbox. It keeps the cursor while it runs, and so misses nothing while the connection is lost."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Tail:
     async def follow(self) -> None:
         """Write what happens until cancelled, over as many connections as it takes.
 
-        Raises `SignedOutError`, and `ConfigError` where no further attempt can help.
+        Raises `SignedOutError`, and `ConfigError` if no further attempt can help.
         """
         attempt = 0
         tracing = aiohttp.TraceConfig()
@@ -71,7 +71,7 @@ class Tail:
                 await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
 
     async def _frames(self, http: aiohttp.ClientSession) -> AsyncGenerator[bytes, None]:
-        """Connect once, give what comes until the connection is gone, and say why it is. Raises as `follow` does."""
+        """Connect once, give each frame until the connection is lost, and say why it was. Raises as `follow` does."""
         try:
             ws = await self._connect(http)
             async with ws:
@@ -92,7 +92,7 @@ class Tail:
                     params={} if self.cursor is None else {"since": str(self.cursor)},
                     headers={hdrs.AUTHORIZATION: f"Bearer {self._token}"},
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
-                    # What is not UTF-8 is a bad frame, and no reason to lose the connection.
+                    # A frame that is not UTF-8 is a bad frame, and no reason to close the connection.
                     decode_text=False,
                 )
         except aiohttp.WSServerHandshakeError as error:
@@ -104,14 +104,14 @@ class Tail:
         event = read(frame)
         cursor = position(event)
         if event.get("event") == "hello" and cursor is not None:
-            # Where nothing was asked for, the log begins here; else hello says where the inbox is, and not where we are.
+            # Without a cursor of ours the log begins here; else hello tells the cursor of the inbox, which is ahead of ours.
             self.cursor = cursor if self.cursor is None else self.cursor
             return
         self._write(line(event, shutil.get_terminal_size().columns, color=self._color))
         self.cursor = self.cursor if cursor is None else cursor
 
     def _tell(self, trouble: str) -> None:
-        """Say what is wrong, or that nothing is any more; once, until that changes."""
+        """Say what is wrong, or that all is well again: once, until that changes."""
         if trouble != self._trouble:
             self._say(f"{self._url} {trouble}; trying again" if trouble else f"{self._url} answers again")
             self._trouble = trouble
@@ -120,12 +120,15 @@ class Tail:
 async def refuse_redirect(
     http: aiohttp.ClientSession, context: SimpleNamespace, found: aiohttp.TraceRequestRedirectParams
 ) -> None:
-    """Raise `ConfigError` instead of going there."""
+    """Raise `ConfigError` instead of following a redirect."""
     raise redirected(found.url, found.response)
 
 
 def tail(url: str, since: int | None) -> None:
-    """Follow the inbox of FW_TOKEN or of whoever is logged in, asking where nobody is, until interrupted."""
+    """Follow the inbox of FW_TOKEN, or else of the account that is logged in, until interrupted.
+
+    If no account is logged in, ask for a login. Raises `ConfigError`.
+    """
     url, given = server_url(url), os.environ.get("FW_TOKEN", "").strip()
     if not can_be_sent(given):
         raise ConfigError("FW_TOKEN: has characters that no token has")

@@ -1,4 +1,4 @@
-"""What `fw tail` writes: a line an event, whatever a server sends, of an older or a newer release or out of its mind."""
+"""What `fw tail` writes: a line for each event, whatever a server of another release, or a broken one, sends."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Final
 from fw.terminal import printable
 
 CURSORS: Final = range(2**63)
-"""What a server takes for a cursor."""
+"""The numbers that a server accepts as a cursor."""
 DIGITS: Final = 20
 """More than any cursor has."""
 MARKS: Final[Mapping[str, tuple[str, str]]] = {
@@ -22,7 +22,7 @@ MARKS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def read(frame: bytes) -> Mapping[str, Any]:
-    """Parse a frame; what is no object of JSON is an empty one. Unlike orjson this takes numbers that no double holds."""
+    """Parse a frame; one that is not a JSON object is taken for an empty one. Unlike orjson this takes numbers of any size."""
     try:
         event = json.loads(frame.decode("utf-8", "replace"), parse_int=number)
     except (ValueError, RecursionError):
@@ -31,7 +31,7 @@ def read(frame: bytes) -> Mapping[str, Any]:
 
 
 def number(text: str) -> float:
-    """Read a whole number; a long one roughly, for Python itself refuses those of thousands of digits."""
+    """Read a whole number, and a long one as a float: Python refuses to read thousands of digits as an integer."""
     return int(text) if len(text) < DIGITS else float(text)
 
 
@@ -42,7 +42,7 @@ def position(event: Mapping[str, Any]) -> int | None:
 
 
 def line(event: Mapping[str, Any], width: int = 80, *, color: bool = False) -> str:
-    """Tell an event in one line of a terminal."""
+    """Return an event as one line of a terminal."""
     kind, words = describe(event)
     mark, style = MARKS[kind]
     cursor = position(event)
@@ -54,7 +54,7 @@ def line(event: Mapping[str, Any], width: int = 80, *, color: bool = False) -> s
 
 
 def clock(event: Mapping[str, Any]) -> str:
-    """Tell when the feedback of an event was given; without any, when the event came."""
+    """Return the local time at which the feedback of an event was given, or the present time if it has none."""
     feedback = event.get("feedback")
     try:
         when = datetime.fromisoformat(feedback["created_at"]) if feedback else datetime.now(UTC)
@@ -64,7 +64,7 @@ def clock(event: Mapping[str, Any]) -> str:
 
 
 def describe(event: Mapping[str, Any]) -> tuple[str, str]:
-    """Return which mark an event gets, and its words."""
+    """Return the name of an event's mark, and its words."""
     match event:
         case {"event": "created", "feedback": {"message": str()} as feedback}:
             return "created", told(feedback)
@@ -84,7 +84,7 @@ def describe(event: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def told(feedback: Mapping[str, Any]) -> str:
-    """Tell what somebody said: the rating, where it is one, and the message."""
+    """Return the rating, if there is one, and the message of some feedback."""
     message = printable(feedback["message"])
     match feedback.get("metadata"):
         case {"rating": int() | float() as rating} if not isinstance(rating, bool) and 0 <= rating <= 10:

@@ -21,7 +21,7 @@ LOGIN_SECONDS: Final = 30.0
 
 
 def token_path(url: str) -> Path:
-    """Return where the token of a server is kept after a login. Raises `ConfigError` where there is no place for it."""
+    """Return the file that keeps the token of a server after a login. Raises `ConfigError` if there is no home folder."""
     try:
         home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     except RuntimeError:
@@ -30,7 +30,7 @@ def token_path(url: str) -> Path:
 
 
 def kept_token(url: str) -> str:
-    """Return the token that was kept, or nothing where there is none, or what is none."""
+    """Return the token that was kept, or an empty text if there is none, or none that can be sent."""
     try:
         token = token_path(url).read_text("utf-8").strip()
     except (FileNotFoundError, UnicodeError):
@@ -43,7 +43,7 @@ def can_be_sent(token: str) -> bool:
 
 
 def log_in(url: str) -> str:
-    """Ask for a name and a password, and keep the token. Raises `ConfigError`."""
+    """Ask for a name and a password, keep the token and return it. Raises `ConfigError`."""
     if not sys.stdin or not sys.stdin.isatty():
         raise ConfigError("nobody is logged in: set FW_TOKEN, or run it in a terminal")
     print(f"Log in to {printable(url)}", file=sys.stderr)
@@ -51,7 +51,7 @@ def log_in(url: str) -> str:
     try:
         asked = {"login": input().strip(), "password": getpass.getpass()}
     except BaseException as error:
-        # No answer has ended the line of the question.
+        # The line of the question has not been ended by an answer.
         print(file=sys.stderr)
         if isinstance(error, EOFError | UnicodeError):
             raise ConfigError("nobody is logged in") from None
@@ -66,7 +66,7 @@ def log_in(url: str) -> str:
 
 
 async def new_token(url: str, asked: Mapping[str, str]) -> str:
-    """Log in. Raises `ConfigError` with what the server says."""
+    """Log in and return the token. Raises `ConfigError` with the server's own words if it refuses."""
     try:
         async with (
             asyncio.timeout(LOGIN_SECONDS),

@@ -22,7 +22,7 @@ CLOSED: Final[Mapping[int, str]] = {
     aiohttp.WSCloseCode.MESSAGE_TOO_BIG: "it sent more at once than is taken here",
 }
 PASSING: Final = (408, 425, 429)
-"""Refusals that time heals, beside those of 500 and above."""
+"""Statuses after which another attempt may help, as after those of 500 and above."""
 FINAL: Final[Mapping[int, str]] = {
     403: "this token may not follow an inbox",
     404: "there is no FeedbackWave at that URL",
@@ -30,29 +30,29 @@ FINAL: Final[Mapping[int, str]] = {
     426: "something on the way there does not pass WebSockets on",
 }
 UNUSABLE: Final = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, UnicodeError)
-"""What is raised for a URL of which only a connection shows that it is none: a host's name has rules of its own."""
+"""Raised for a URL that only a connection shows to be wrong: the names of hosts have rules of their own."""
 
 
 def closed(code: int | None) -> str:
-    """Say why a server has closed a connection."""
+    """Return in words why a server has closed a connection."""
     return f"closed the connection: {CLOSED.get(code or 0, f'code {code}')}"
 
 
 def reason(error: Exception) -> str:
-    """Say in a few words why there is no connection."""
+    """Return in a few words why there is no connection."""
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return f"answers {in_words(error.status)}"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, TimeoutError):
         return "does not answer: nothing came in time"
     if isinstance(cause, OSError) and cause.errno in errno.errorcode and not isinstance(cause, ssl.SSLError):
-        # What asyncio says of it names the address again.
+        # The message of asyncio would name the address again.
         return f"does not answer: {os.strerror(cause.errno or 0).lower()}"
     return f"does not answer: {getattr(cause, 'strerror', None) or str(cause) or type(cause).__name__}"
 
 
 def refusal(url: str, error: aiohttp.WSServerHandshakeError) -> ConfigError | None:
-    """Return what to end with where a server has refused the upgrade for good; None where trying again may help."""
+    """Return the error to end with if a server has refused the upgrade for good; None if another attempt may help."""
     if error.status in PASSING or error.status >= 500:
         return None
     why = FINAL.get(error.status, "that is no live channel of FeedbackWave")
@@ -64,13 +64,13 @@ def in_words(status: int) -> str:
 
 
 def redirected(url: URL, response: aiohttp.ClientResponse) -> ConfigError:
-    """Return what to end with: a token does not go along, and another server is not what was asked for."""
+    """Return the error to end with: the token is only for the server that was asked for."""
     place = response.headers.get(hdrs.LOCATION, "nowhere")
     return ConfigError(f"{url.origin()} redirects to {place}: give --url as it really is")
 
 
 def server_url(text: str) -> str:
-    """Return the URL of a server without its last slash. Raises `ConfigError` where it is none."""
+    """Return the URL of a server without its last slash. Raises `ConfigError` if it is not one."""
     try:
         url = URL(text)
     except ValueError:

@@ -1,0 +1,27 @@
+"""The parser of `fw restore`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from fw.commands.command import Subparsers
+from fw.commands.runtime import unwind_on_sigterm
+from fw.config import Config
+from fw.terminal import printable
+
+
+def register(commands: Subparsers) -> None:
+    command = commands.add_parser("restore", help="put back what fw backup has written (stop the servers first)")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--force", action="store_true", help="replace everything that the database holds")
+    command.set_defaults(run=run)
+
+
+def run(config: Config, options: argparse.Namespace) -> None:
+    from fw.commands.dump.progress import Progress
+    from fw.commands.dump.restoring import restore
+
+    unwind_on_sigterm()
+    with Progress(sys.stderr) as progress:
+        done = restore(config, options.file, progress, force=options.force)
+    print(printable(done))
