@@ -11,8 +11,8 @@ from fw.background import Background
 from fw.inbox.feed import FEED
 from fw.inbox.hub import HUB
 from tests.conftest import MakeClient
+from tests.inbox.test_live import connect, event
 from tests.people import Person, body, problem
-from tests.test_live import connect, event
 from tests.waiting import until
 
 

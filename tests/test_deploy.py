@@ -20,11 +20,11 @@ import yaml
 from aiohttp.test_utils import TestClient
 
 from fw import config
+from tests.commands.test_serve import register
 from tests.conftest import SECRET, MakeDatabase
+from tests.inbox.test_live import connect, event
 from tests.people import Person
 from tests.processes import Process, environment
-from tests.test_live import connect, event
-from tests.test_serve import register
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = set(re.findall(r'read\("(\w+)"', Path(config.__file__).read_text(encoding="utf-8")))

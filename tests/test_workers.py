@@ -10,9 +10,9 @@ import aiohttp
 import psutil
 import pytest
 
+from tests.commands.test_serve import lives, postmaster, register
 from tests.people import PASSWORD
 from tests.processes import environment, fw
-from tests.test_serve import lives, postmaster, register
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

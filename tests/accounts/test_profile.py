@@ -10,9 +10,9 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw.config import Config
+from tests.accounts.test_register import BAD_EMAILS, BAD_IMAGES, BAD_USERNAMES
 from tests.conftest import MakeClient, MakeUser
 from tests.people import Person, body, nothing, problem
-from tests.test_register import BAD_EMAILS, BAD_IMAGES, BAD_USERNAMES
 from tests.waiting import someone_waits_for
 
 PATH = "/api/users/profile"

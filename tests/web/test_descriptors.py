@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from fw.web.descriptors import OWN, TELL_SECONDS, Descriptors
+from tests.commands.test_serve import SETTINGS, register
 from tests.processes import fw
-from tests.test_serve import SETTINGS, register
 from tests.waiting import until
 
 

@@ -14,8 +14,8 @@ from fw import server
 from fw.config import Config
 from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
 from tests.people import PASSWORD, Person
-from tests.test_errors import exchange
 from tests.waiting import until
+from tests.web.test_errors import exchange
 
 EVERYWHERE = {
     "X-Content-Type-Options": "nosniff",

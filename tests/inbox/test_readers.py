@@ -19,9 +19,9 @@ from fw.errors import TooManyRequests, Unavailable
 from fw.inbox import readers
 from fw.inbox.readers import Readers
 from tests.conftest import MakeClient
+from tests.inbox.test_changes import poll
+from tests.inbox.test_live import close_code, connect, event
 from tests.people import Person, body, problem
-from tests.test_changes import poll
-from tests.test_live import close_code, connect, event
 from tests.waiting import someone_waits_for, until
 
 

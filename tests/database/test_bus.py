@@ -18,8 +18,8 @@ from fw.database.bus import INBOXES, SESSIONS, Lost, make_bus
 from fw.database.listener import LISTENER
 from fw.inbox.hub import HUB
 from tests.conftest import MakeClient, MakeUser
+from tests.inbox.test_live import close_code, connect, event
 from tests.people import Person, body, nothing
-from tests.test_live import close_code, connect, event
 from tests.waiting import until
 
 REDIS = shutil.which("redis-server")

@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestClient
 from fw.accounts.passwords import digest
 from fw.accounts.tokens import TOKENS, Ticket
 from fw.database.statements import statements
+from tests.accounts.test_password import LOGIN, NEW, RESET, change, offer_reset
 from tests.conftest import MakeUser
 from tests.people import Person, body, nothing, problem
-from tests.test_password import LOGIN, NEW, RESET, change, offer_reset
 from tests.waiting import someone_waits_for, until
 
 PROFILE = "/api/users/profile"
