@@ -13,9 +13,9 @@ from aiohttp.test_utils import TestClient
 from fw import server
 from fw.config import Config
 from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
-from tests.people import PASSWORD, Person
-from tests.waiting import until
-from tests.web.test_errors import exchange
+from tests.support.people import PASSWORD, Person
+from tests.support.waiting import until
+from tests.support.wire import exchange
 
 EVERYWHERE = {
     "X-Content-Type-Options": "nosniff",

@@ -13,7 +13,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeClient, MakeUser
-from tests.people import PASSWORD, Person, body, make_person, nothing, problem
+from tests.support.people import PASSWORD, Person, body, make_person, nothing, problem
 
 LOGIN = "/api/auth/login"
 REGISTER = "/api/auth/register"

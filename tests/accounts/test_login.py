@@ -19,8 +19,8 @@ from fw.config import Config
 from fw.database.migrations import migrate
 from fw.database.statements import statements
 from tests.conftest import MakeClient, MakeDatabase, MakeUser
-from tests.people import PASSWORD, Person, body, make_person, problem
-from tests.waiting import until
+from tests.support.people import PASSWORD, Person, body, make_person, problem
+from tests.support.waiting import until
 
 PATH = "/api/auth/login"
 CHECKPW = bcrypt.checkpw

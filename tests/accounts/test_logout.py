@@ -6,7 +6,7 @@ import asyncpg
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeClient
-from tests.people import Person, body, nothing, problem
+from tests.support.people import Person, body, nothing, problem
 
 PATH = "/api/auth/logout"
 

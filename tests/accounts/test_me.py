@@ -3,7 +3,7 @@
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeUser
-from tests.people import Person, body, nothing, problem
+from tests.support.people import Person, body, nothing, problem
 
 PATH = "/api/auth/me"
 

@@ -2,39 +2,20 @@
 
 import asyncio
 import hashlib
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeClient, MakeUser
-from tests.people import PASSWORD, Person, body, nothing, problem
-
-CHANGE = "/api/auth/password"
-RESET = "/api/auth/reset"
-LOGIN = "/api/auth/login"
-NEW = "an entirely new one"
+from tests.support.passwords import CHANGE, LOGIN, NEW, RESET, change, offer_reset
+from tests.support.people import PASSWORD, Person, body, nothing, problem
 
 Offer = Callable[..., Awaitable[str]]
-
-
-async def offer_reset(sql: asyncpg.Connection, user: Person, life: timedelta = timedelta(minutes=30)) -> str:
-    """Make a reset token, kept as `fw user reset` keeps it."""
-    token = secrets.token_urlsafe(32)
-    await sql.execute(
-        "INSERT INTO password_resets (user_id, token_hash, expires_at, email_key)"
-        " SELECT u.id, $2, now() + $3::interval, u.email_key FROM users AS u WHERE u.id = $1",
-        user.id,
-        hashlib.sha256(token.encode()).digest(),
-        life,
-    )
-    return token
 
 
 @pytest.fixture
@@ -51,10 +32,6 @@ async def session(client: TestClient, user: Person) -> dict[str, str]:
     """Open another session, and return its headers."""
     answer = await body(await client.post(LOGIN, json={"login": user.username, "password": user.password}))
     return {"Authorization": f"Bearer {answer['access_token']}"}
-
-
-async def change(user: Person, current: Any, new: Any) -> Any:
-    return await user.post(CHANGE, json={"current_password": current, "new_password": new})
 
 
 async def test_changes_the_password(user: Person) -> None:

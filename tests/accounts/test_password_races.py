@@ -14,10 +14,10 @@ from aiohttp.test_utils import TestClient
 from fw.accounts.passwords import digest
 from fw.accounts.tokens import TOKENS, Ticket
 from fw.database.statements import statements
-from tests.accounts.test_password import LOGIN, NEW, RESET, change, offer_reset
 from tests.conftest import MakeUser
-from tests.people import Person, body, nothing, problem
-from tests.waiting import someone_waits_for, until
+from tests.support.passwords import LOGIN, NEW, RESET, change, offer_reset
+from tests.support.people import Person, body, nothing, problem
+from tests.support.waiting import someone_waits_for, until
 
 PROFILE = "/api/users/profile"
 ROUNDS = 15

@@ -14,7 +14,7 @@ from fw.database.pool import DATABASE
 from fw.routes import ROUTES
 from fw.web.route import Access
 from tests.conftest import MakeClient, MakeUser
-from tests.people import Person, body, make_person, problem
+from tests.support.people import Person, body, make_person, problem
 
 PATH = "/api/users/premium"
 

@@ -10,10 +10,10 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw.config import Config
-from tests.accounts.test_register import BAD_EMAILS, BAD_IMAGES, BAD_USERNAMES
 from tests.conftest import MakeClient, MakeUser
-from tests.people import Person, body, nothing, problem
-from tests.waiting import someone_waits_for
+from tests.support.bad_fields import BAD_EMAILS, BAD_IMAGES, BAD_USERNAMES
+from tests.support.people import Person, body, nothing, problem
+from tests.support.waiting import someone_waits_for
 
 PATH = "/api/users/profile"
 IMAGE = "https://example.com/a.png"

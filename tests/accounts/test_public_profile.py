@@ -6,7 +6,7 @@ from aiohttp.test_utils import TestClient
 from yarl import URL
 
 from tests.conftest import MakeUser
-from tests.people import Person, body, nothing, problem
+from tests.support.people import Person, body, nothing, problem
 
 
 async def test_tells_what_anyone_may_know_and_nothing_else(client: TestClient, make_user: MakeUser) -> None:

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestClient
 
 from fw.accounts.tokens import LEEWAY_SECONDS
 from tests.conftest import SECRET, MakeClient, MakeUser
-from tests.people import Person, body, make_person, nothing, problem
+from tests.support.people import Person, body, make_person, nothing, problem
 
 PATH = "/api/auth/me"
 OTHER = "another secret, also of 32 bytes and more"

@@ -26,9 +26,9 @@ from fw.database import embedded
 from fw.database.migrations import migrate, roll_back, status
 from fw.database.statements import migration_ids
 from tests.conftest import SECRET, MakeClient, MakeDatabase
-from tests.people import PASSWORD, Person, body, make_person, nothing, problem
-from tests.processes import fw
-from tests.waiting import until
+from tests.support.people import PASSWORD, Person, body, make_person, nothing, problem
+from tests.support.processes import fw
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from fw.cli import count, main
 from tests.conftest import SECRET, MakeDatabase
-from tests.people import PASSWORD, Person, body, nothing, problem
+from tests.support.people import PASSWORD, Person, body, nothing, problem
 
 
 @pytest.fixture(autouse=True)

@@ -32,9 +32,9 @@ from fw.database.connections import demand
 from fw.database.migrations import migrate
 from fw.database.statements import migration_ids
 from tests.conftest import MakeDatabase
-from tests.processes import fw
-from tests.servers import certificate, deaf_pooler, mail_server, proxy, silence
-from tests.waiting import until
+from tests.support.processes import fw
+from tests.support.servers import certificate, deaf_pooler, mail_server, proxy, silence
+from tests.support.waiting import until
 
 GOOD = "b7f4a1c98e3d52066f1a0c7d9be8253419ce"
 DEAD = "postgresql://nobody@127.0.0.1:1/nowhere"

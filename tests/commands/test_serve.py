@@ -13,21 +13,12 @@ import psutil
 import pytest
 
 from tests.conftest import MakeDatabase
-from tests.people import PASSWORD
-from tests.processes import Process, fw
-from tests.waiting import until
+from tests.support.people import PASSWORD, register
+from tests.support.postgres import lives, postmaster
+from tests.support.processes import SETTINGS, Process, fw
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
-
-SETTINGS = {"FW_JWT_SECRET": "s" * 32, "FW_RATE_LIMITS": "off"}
-
-
-async def register(http: aiohttp.ClientSession, url: str, name: str = "somebody") -> dict[str, str]:
-    """Register, and return the header that says who calls."""
-    asked = {"email": f"{name}@example.com", "username": name, "password": PASSWORD}
-    async with http.post(f"{url}/api/auth/register", json=asked) as response:
-        assert response.status == 201, await response.text()
-        return {"Authorization": f"Bearer {(await response.json())['access_token']}"}
 
 
 async def log_in(http: aiohttp.ClientSession, url: str, name: str = "somebody") -> dict[str, str]:
@@ -47,19 +38,6 @@ async def whole_inbox(http: aiohttp.ClientSession, url: str, headers: dict[str, 
             assert page["total_count"] == len(items)
             return items
         query["after"] = page["next"]
-
-
-def postmaster(folder: Path) -> psutil.Process:
-    """Return the process of the embedded server of a folder."""
-    return psutil.Process(int((folder / ".fw" / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
-
-
-def lives(process: psutil.Process) -> bool:
-    """Tell whether a process runs; one that has ended stays listed where nobody waits for it."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 async def submit_until_it_dies(http: aiohttp.ClientSession, url: str, name: str, acknowledged: list[str]) -> None:

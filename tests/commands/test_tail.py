@@ -22,10 +22,10 @@ from fw.commands.tail.login import kept_token, log_in, new_token, token_path
 from fw.commands.tail.troubles import server_url
 from fw.config import ConfigError
 from tests.conftest import MakeClient, MakeUser
-from tests.people import Person, body, nothing
-from tests.processes import Process, environment, fw
-from tests.servers import certificate, listening, silence
-from tests.waiting import until
+from tests.support.people import Person, body, nothing
+from tests.support.processes import Process, environment, fw
+from tests.support.servers import certificate, listening, silence
+from tests.support.waiting import until
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

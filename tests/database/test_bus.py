@@ -1,11 +1,8 @@
 """The bus: what it has to do, by PostgreSQL and by Redis alike."""
 
 import asyncio
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,35 +15,12 @@ from fw.database.bus import INBOXES, SESSIONS, Lost, make_bus
 from fw.database.listener import LISTENER
 from fw.inbox.hub import HUB
 from tests.conftest import MakeClient, MakeUser
-from tests.inbox.test_live import close_code, connect, event
-from tests.people import Person, body, nothing
-from tests.waiting import until
+from tests.support.live import close_code, connect, event
+from tests.support.people import Person, body, nothing
+from tests.support.redis import REDIS, redis_server
+from tests.support.waiting import until
 
-REDIS = shutil.which("redis-server")
 Heard = list[tuple[str, list[str]]]
-
-
-@contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """Run a Redis of the test's own, on a Unix socket."""
-    assert REDIS
-    path = folder / "redis.sock"
-    command = [REDIS, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            while not accepts(path):
-                assert process.poll() is None, "redis-server has ended"
-            yield f"unix://{path}"
-        finally:
-            process.terminate()
-
-
-def accepts(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
-        probe.settimeout(0.05)
-        probe.connect(str(path))
-        return True
-    return False
 
 
 @pytest.fixture(params=["postgresql", "redis"])

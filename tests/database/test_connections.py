@@ -14,7 +14,7 @@ from fw.config import LIBPQ_ALONE, Config, ConfigError, load
 from fw.database import migrations
 from fw.database.pool import Database
 from fw.errors import Unavailable
-from tests.waiting import until
+from tests.support.waiting import until
 
 CONNECTIONS = 3
 GREEDY = 12

@@ -13,7 +13,7 @@ import pytest
 from fw.config import ConfigError
 from fw.database import embedded
 from fw.database.embedded import SYSTEM_USER, let_pass, may_pass
-from tests.processes import fw
+from tests.support.processes import fw
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about root")
 

@@ -19,8 +19,8 @@ from fw.config import CONFIG, Config
 from fw.database.migrations import migrate
 from fw.database.pool import DATABASE
 from tests.conftest import SECRET, MakeClient, MakeDatabase
-from tests.people import PASSWORD, Person, body, make_person, nothing, problem
-from tests.waiting import until
+from tests.support.people import PASSWORD, Person, body, make_person, nothing, problem
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

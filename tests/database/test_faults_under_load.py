@@ -14,10 +14,10 @@ import psycopg
 import pytest
 
 from fw.database.embedded import Cluster, _ensure_running, _find, _is_running
-from tests.load import more, under_load
-from tests.people import PASSWORD
-from tests.processes import Process, fw
-from tests.waiting import until
+from tests.support.load import more, under_load
+from tests.support.people import PASSWORD
+from tests.support.processes import Process, fw
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -14,7 +14,7 @@ from fw.commands.doctor.finding import Status, Subject
 from fw.commands.doctor.machine import check_secret
 from fw.config import Config, ConfigError
 from fw.database.kept_secret import Unfit, kept_secret
-from tests.processes import fw
+from tests.support.processes import fw
 
 GOOD = "b7f4a1c98e3d52066f1a0c7d9be8253419ce"
 ANEW = "take it away, and the next start makes a new one (everybody has to log in again)"

@@ -13,8 +13,8 @@ from fw.config import Config, ConfigError
 from fw.database import statements
 from fw.database.migrations import LOCK, migrate, roll_back, status
 from tests.conftest import MakeDatabase
-from tests.processes import fw
-from tests.waiting import until
+from tests.support.processes import fw
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

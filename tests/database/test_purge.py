@@ -10,7 +10,7 @@ from fw.config import Config
 from fw.database import purge as module
 from fw.database.pool import Database
 from fw.database.purge import Purge
-from tests.people import Person, body, nothing
+from tests.support.people import Person, body, nothing
 
 LOCK = 112685394489712
 

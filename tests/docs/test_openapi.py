@@ -16,9 +16,9 @@ from fw.cli import main
 from fw.docs.openapi import describe
 from fw.routes import ROUTES
 from fw.web.route import Access, Route
-from tests.conformance import document, resolve, validator
 from tests.conftest import MakeClient
-from tests.people import Person, body
+from tests.support.conformance import document, resolve, validator
+from tests.support.people import Person, body
 
 DOCUMENT = describe(ROUTES)
 OPERATIONS = {

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 
 from fw import errors
 from fw.web.assets import ASSETS, STATIC
-from tests.people import Person, problem
+from tests.support.people import Person, problem
 
 PAGES = ("/api/docs", "/problems", "/problems/invalid")
 

@@ -10,8 +10,8 @@ from playwright.async_api import Locator, Page, expect
 
 from fw.docs.openapi import describe
 from fw.routes import ROUTES
-from tests.browsing import browse, needs_browser
-from tests.people import PASSWORD, Person
+from tests.support.browsing import browse, needs_browser
+from tests.support.people import PASSWORD, Person
 
 pytestmark = [pytest.mark.slow, needs_browser]
 

@@ -11,10 +11,9 @@ from fw.database.listener import LISTENER
 from fw.inbox.hub import HUB
 from fw.inbox.intake import INTAKE, Submission
 from tests.conftest import MakeClient, MakeUser
-from tests.people import Person, body, nothing, problem
-from tests.waiting import until
-
-PATH = "/api/feedback/changes"
+from tests.support.people import Person, body, nothing, problem
+from tests.support.polls import PATH, poll, watched
+from tests.support.waiting import until
 
 
 async def fill(person: Person, count: int) -> list[str]:
@@ -33,27 +32,6 @@ async def delete(person: Person, feedback_id: str) -> None:
 
 def names(answer: dict[str, Any]) -> list[tuple[str, int]]:
     return [(event["event"], event["cursor"]) for event in answer["events"]]
-
-
-async def poll(client: TestClient, person: Person, since: int, wait: float = 30) -> "asyncio.Task[dict[str, Any]]":
-    """Begin a long poll at a server, and return when it watches the inbox there."""
-
-    async def ask() -> dict[str, Any]:
-        response = await client.get(PATH, params={"since": since, "wait": wait}, headers=person.headers)
-        return dict(await body(response))
-
-    task = asyncio.create_task(ask())
-    await watched(client, person)
-    return task
-
-
-async def watched(client: TestClient, person: Person) -> None:
-    hub = client.app[HUB]  # type: ignore[index]
-
-    async def watches() -> bool:
-        return bool(hub._watches.get(person.id))
-
-    await until(watches, "the hub to have a watch")
 
 
 async def listening(client: TestClient) -> None:

@@ -15,9 +15,9 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.people import PASSWORD
-from tests.processes import Process, fw
-from tests.waiting import until
+from tests.support.people import PASSWORD
+from tests.support.processes import Process, fw
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

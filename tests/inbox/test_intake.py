@@ -16,8 +16,8 @@ from fw.database.pool import Database, Locked
 from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
 from fw.inbox.intake import Intake, Submission
 from tests.conftest import MakeUser
-from tests.people import Person, problem
-from tests.waiting import until
+from tests.support.people import Person, problem
+from tests.support.waiting import until
 
 
 @pytest.fixture

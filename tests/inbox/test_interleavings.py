@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import MakeClient
-from tests.people import Person, body, make_person
-from tests.waiting import until
+from tests.support.people import Person, body, make_person
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient
 
 from fw.ids import just_before
 from tests.conftest import MakeUser
-from tests.people import Person, body, nothing, problem
+from tests.support.people import Person, body, nothing, problem
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ReceiveAt = Callable[[Person, datetime], Awaitable[str]]

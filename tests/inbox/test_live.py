@@ -1,7 +1,6 @@
 """GET /api/feedback/live: the inbox over a WebSocket."""
 
 import asyncio
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -14,30 +13,9 @@ from fw.inbox import channel as live
 from fw.inbox import feed, sockets
 from fw.inbox.hub import HUB
 from tests.conftest import MakeClient, MakeUser
-from tests.people import Person, body, nothing, problem
-from tests.waiting import until
-
-PATH = "/api/feedback/live"
-
-
-async def event(ws: ClientWebSocketResponse) -> dict[str, Any]:
-    """Return the next event."""
-    message = await ws.receive(timeout=10)
-    assert message.type is WSMsgType.TEXT, message
-    found: dict[str, Any] = json.loads(message.data)
-    return found
-
-
-async def close_code(ws: ClientWebSocketResponse) -> int | None:
-    """Wait for the server to close, and return why."""
-    while (await ws.receive(timeout=10)).type in (WSMsgType.TEXT, WSMsgType.BINARY):
-        pass
-    return ws.close_code
-
-
-async def connect(user: Person, since: int | None = None, **options: Any) -> ClientWebSocketResponse:
-    query = "" if since is None else f"?since={since}"
-    return await user.client.ws_connect(PATH + query, headers=user.headers, **options)
+from tests.support.live import PATH, close_code, connect, event
+from tests.support.people import Person, body, nothing, problem
+from tests.support.waiting import until
 
 
 async def follow(ws: ClientWebSocketResponse, cursor: int) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from fw.config import Config
 from fw.database.bus import PostgresBus
 from fw.database.pool import Database
 from fw.inbox.intake import Intake, Submission
-from tests.people import Person, body
+from tests.support.people import Person, body
 
 BEHIND = timedelta(seconds=2)
 

@@ -19,10 +19,10 @@ from fw.errors import TooManyRequests, Unavailable
 from fw.inbox import readers
 from fw.inbox.readers import Readers
 from tests.conftest import MakeClient
-from tests.inbox.test_changes import poll
-from tests.inbox.test_live import close_code, connect, event
-from tests.people import Person, body, problem
-from tests.waiting import someone_waits_for, until
+from tests.support.live import close_code, connect, event
+from tests.support.people import Person, body, problem
+from tests.support.polls import poll
+from tests.support.waiting import someone_waits_for, until
 
 
 @pytest.fixture

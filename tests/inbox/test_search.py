@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fw.inbox.search import SCRIPTS_WITH_CASES, pattern
-from tests.people import Person
+from tests.support.people import Person
 
 STORED = st.characters(blacklist_categories=("Cs",), blacklist_characters="\0")
 TEXTS = st.text(STORED, min_size=1, max_size=30)

@@ -11,7 +11,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeClient, MakeUser
-from tests.people import Person, body, problem
+from tests.support.people import Person, body, problem
 
 LEVELS = 5
 NOTHING: dict[str, str] = {}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fw.accounts.fields import RESERVED, USERNAME
 from fw.accounts.passwords import common_passwords
 from tests.conftest import MakeClient
-from tests.people import PASSWORD, Person, body, make_person, problem
+from tests.support.people import PASSWORD, Person, body, make_person, problem
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ from aiohttp.test_utils import TestClient
 
 from fw import __version__
 from tests.conftest import MakeClient, MakeDatabase
-from tests.people import body, problem
-from tests.waiting import until
+from tests.support.people import body, problem
+from tests.support.waiting import until
 
 
 async def test_says_that_it_lives(client: TestClient) -> None:

@@ -10,10 +10,9 @@ import aiohttp
 import pytest
 
 from fw.telemetry.logs import JsonFormatter, Request, TextFormatter
-from tests.commands.test_serve import register
-from tests.people import PASSWORD
-from tests.processes import Process, fw
-from tests.web.test_errors import exchange
+from tests.support.people import PASSWORD, register
+from tests.support.processes import Process, fw
+from tests.support.wire import exchange
 
 SECRET_WORD = "a-secret-word"
 REQUEST = Request(1_700_000_000.0125, "my-id", "GET", "/api/users/{username}", 200, 0.012345, 321, None)

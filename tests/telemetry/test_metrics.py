@@ -12,12 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fw.config import Config
 from fw.server import make_runner
-from tests.commands.test_serve import register
 from tests.conftest import MakeClient
-from tests.inbox.test_live import connect, event
-from tests.people import Person, body, problem
-from tests.processes import fw
-from tests.waiting import until
+from tests.support.live import connect, event
+from tests.support.people import Person, body, problem, register
+from tests.support.processes import fw
+from tests.support.waiting import until
 
 Samples = dict[tuple[str, ...], float]
 

@@ -13,8 +13,8 @@ from fw import __version__
 from fw.config import Config, ConfigError, load
 from fw.database.pool import DATABASE, Database
 from tests.conftest import MakeClient
-from tests.people import body, make_person, problem
-from tests.waiting import until
+from tests.support.people import body, make_person, problem
+from tests.support.waiting import until
 
 SECRET_WORD = "a-secret-word"
 

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from tests.people import Person, problem
+from tests.support.people import Person, problem
 
 MOST = 16_000
 """Bytes of the longest refusal."""

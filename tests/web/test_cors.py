@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 from fw.routes import ROUTES
 from fw.web.route import Origins, Route
 from tests.conftest import MakeClient
-from tests.people import Person, body, make_person, nothing, problem
+from tests.support.people import Person, body, make_person, nothing, problem
 
 OURS = "https://app.example.com"
 ALSO_OURS = "http://localhost:5173"

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 
 from fw.web.descriptors import OWN, TELL_SECONDS, Descriptors
-from tests.commands.test_serve import SETTINGS, register
-from tests.processes import fw
-from tests.waiting import until
+from tests.support.people import register
+from tests.support.processes import SETTINGS, fw
+from tests.support.waiting import until
 
 
 @pytest.fixture

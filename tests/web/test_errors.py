@@ -1,6 +1,5 @@
 """Every error is a problem, every answer has a request id, and neither answers nor logs tell what they must not."""
 
-import asyncio
 import gzip
 import json
 import logging
@@ -20,7 +19,8 @@ from fw.errors import CATALOGUE
 from fw.routes import ROUTES
 from fw.server import make_runner
 from tests.conftest import MakeClient
-from tests.people import Person, body, make_person, nothing, problem
+from tests.support.people import Person, body, make_person, nothing, problem
+from tests.support.wire import exchange
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 SECRET_WORD = "tell-nobody-of-this"
@@ -37,20 +37,6 @@ async def served(config: Config) -> AsyncIterator[tuple[str, int]]:
         yield runner.addresses[0]
     finally:
         await runner.cleanup()
-
-
-async def exchange(host: str, port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes as they are, and return the status, the headers in lower case, and the body of the answer."""
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        writer.write(request)
-        answer = await asyncio.wait_for(reader.read(), 30)
-    finally:
-        writer.close()
-        await writer.wait_closed()
-    head, _, content = answer.partition(b"\r\n\r\n")
-    status, *lines = head.decode().split("\r\n")
-    return int(status.split()[1]), {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}, content
 
 
 async def test_the_catalogue_has_one_title_and_sentence_a_slug() -> None:

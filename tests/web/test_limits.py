@@ -13,8 +13,8 @@ from fw.config import RATES, Config
 from fw.database.pool import DATABASE
 from fw.web.windows import MOST, OwnWindows, Reached, RedisWindows
 from tests.conftest import MakeClient
-from tests.database.test_bus import REDIS, redis_server
-from tests.people import Person, body, problem
+from tests.support.people import Person, body, problem
+from tests.support.redis import REDIS, redis_server
 
 ALICE, BOB = "203.0.113.5", "198.51.100.7"
 LIMITS = {name: RATES[name] for name in ("submission", "submission-inbox")}

@@ -8,8 +8,8 @@ from fw.errors import TooManyRequests
 from fw.web import turns
 from fw.web.turns import SEARCHES, TURNS, Turns
 from tests.conftest import MakeClient, MakeUser
-from tests.people import body, problem
-from tests.waiting import until
+from tests.support.people import body, problem
+from tests.support.waiting import until
 
 
 async def test_gives_so_many_and_has_the_next_wait_in_line() -> None:

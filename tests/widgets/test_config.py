@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from aiohttp.test_utils import TestClient
 
-from tests.people import Person, body, problem
+from tests.support.people import Person, body, problem
 
 ANYWHERE = {"Origin": "https://anywhere.example"}
 

@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestClient
 from fw.config import RATES, Config
 from fw.database.migrations import migrate
 from tests.conftest import MakeClient, MakeDatabase
-from tests.people import Person, body, make_person, nothing, problem
-from tests.waiting import until
+from tests.support.people import Person, body, make_person, nothing, problem
+from tests.support.waiting import until
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 ANYWHERE = {"Origin": "https://anywhere.example"}

@@ -10,7 +10,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeUser
-from tests.people import Person, body, problem
+from tests.support.people import Person, body, problem
 
 PLAIN = ("button", "inline", "popup")
 NUMBERS = {"rating": range(1, 6), "nps": range(11)}

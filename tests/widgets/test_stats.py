@@ -14,7 +14,7 @@ from fw.errors import Invalid, PremiumRequired
 from fw.ids import EPOCH
 from fw.widgets.statistics import choose_days, start, totals
 from tests.conftest import MakeUser
-from tests.people import Person, body, nothing, problem
+from tests.support.people import Person, body, nothing, problem
 
 DAY = timedelta(days=1)
 MILLISECOND = timedelta(milliseconds=1)

@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeUser
-from tests.people import Person, body, nothing, problem
+from tests.support.people import Person, body, nothing, problem
 
 SETTINGS: dict[str, Any] = {
     "title": "What do you think?",

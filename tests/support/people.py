@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ClientSession
 from aiohttp.test_utils import TestClient
 
 PASSWORD = "correct horse battery staple"
@@ -99,3 +99,11 @@ async def problem(response: ClientResponse, status: int, slug: str) -> dict[str,
     assert found["request_id"] == response.headers["X-Request-ID"]
     assert ("errors" in found) == (slug == "invalid"), found
     return found
+
+
+async def register(http: ClientSession, url: str, name: str = "somebody") -> dict[str, str]:
+    """Register, and return the header that says who calls."""
+    asked = {"email": f"{name}@example.com", "username": name, "password": PASSWORD}
+    async with http.post(f"{url}/api/auth/register", json=asked) as response:
+        assert response.status == 201, await response.text()
+        return {"Authorization": f"Bearer {(await response.json())['access_token']}"}

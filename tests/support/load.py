@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 
-from tests.people import PASSWORD
-from tests.waiting import until
+from tests.support.people import PASSWORD
+from tests.support.waiting import until
 
 QUIET = aiohttp.ClientTimeout(total=20)
 

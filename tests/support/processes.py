@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from tests.waiting import until
+from tests.support.waiting import until
 
+SETTINGS = {"FW_JWT_SECRET": "s" * 32, "FW_RATE_LIMITS": "off"}
 LISTENS = re.compile(r"listens on (http://\S+)")
 
 
@@ -71,5 +72,5 @@ async def fw(*arguments: str, folder: Path, **settings: str) -> AsyncIterator[Pr
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return what this machine needs, without settings of its own that the program would read."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parent.parent.parent)
     return {**kept, "PYTHONPATH": root, "PYTHONUNBUFFERED": "1", "PORT": "0", "FW_BCRYPT_COST": "4", **settings}
