@@ -20,8 +20,8 @@ from fw.app import create_app
 from fw.config import Config
 from fw.database.embedded import postgres
 from fw.database.migrations import migrate
-from tests.conformance import Conformance
-from tests.people import Person, make_person
+from tests.support.conformance import Conformance
+from tests.support.people import Person, make_person
 
 SECRET = "a secret of the tests of 32 bytes and more"
 

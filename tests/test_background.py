@@ -11,9 +11,9 @@ from fw.background import Background
 from fw.inbox.feed import FEED
 from fw.inbox.hub import HUB
 from tests.conftest import MakeClient
-from tests.people import Person, body, problem
-from tests.test_live import connect, event
-from tests.waiting import until
+from tests.support.live import connect, event
+from tests.support.people import Person, body, problem
+from tests.support.waiting import until
 
 
 async def test_begins_again_after_a_failure_and_counts_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -22,10 +21,10 @@ from aiohttp.test_utils import TestClient
 
 from fw.config import Config
 from tests.conftest import SECRET, MakeDatabase
-from tests.people import Person
-from tests.processes import Process, environment
-from tests.test_live import connect, event
-from tests.test_serve import register
+from tests.support.live import connect, event
+from tests.support.people import Person, register
+from tests.support.processes import Process, environment
+from tests.support.servers import free_port
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = {setting.metadata["source"].variable for setting in fields(Config)}
@@ -62,11 +61,6 @@ def named(steps: list[Step], name: str) -> list[Step]:
 
 def variables(steps: list[Step]) -> dict[str, str]:
     return dict(pair.split("=", 1) for step in named(steps, "ENV") for pair in step.words.split())
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 async def run(*command: str | Path, env: Mapping[str, str], cwd: Path) -> str:

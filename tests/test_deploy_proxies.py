@@ -15,10 +15,10 @@ import pytest
 import fw
 from fw.database.embedded import SYSTEM_USER
 from tests.conftest import SECRET, MakeDatabase
-from tests.processes import fw as run_fw
-from tests.test_deploy import free_port
-from tests.test_serve import register
-from tests.waiting import until
+from tests.support.people import register
+from tests.support.processes import fw as run_fw
+from tests.support.servers import free_port
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

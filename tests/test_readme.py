@@ -15,9 +15,9 @@ import pytest
 from aiohttp import ClientSession, web
 from yarl import URL
 
-from tests.browsing import browse, needs_browser
-from tests.processes import fw
-from tests.waiting import until
+from tests.support.browsing import browse, needs_browser
+from tests.support.processes import fw
+from tests.support.waiting import until
 
 README = Path(__file__).parent.parent / "README.md"
 

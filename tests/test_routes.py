@@ -17,7 +17,7 @@ from fw.accounts.fields import RESERVED
 from fw.routes import ROUTES
 from fw.web.route import Access, Route
 from tests.conftest import MakeClient
-from tests.people import problem
+from tests.support.people import problem
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 NAMES = ("{username}", "{ref}")

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -52,17 +52,23 @@ def modules() -> Mapping[str, ast.Module]:
     return found
 
 
-def imports(name: str) -> set[str]:
-    """Return the modules of fw that a module imports: at its top, in a function, or for type checkers alone."""
+def imports_of(name: str, tree: ast.Module, known: Collection[str]) -> set[str]:
+    """Return what a module imports (at its top, in a function, or for type checkers alone), modules that are known in full."""
     found = set()
-    for node in ast.walk(modules()[name]):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{name} imports relatively: {ast.unparse(node)}"
             source = node.module or ""
-            found |= {whole if (whole := f"{source}.{alias.name}") in modules() else source for alias in node.names}
-    return {module for module in found if module.split(".")[0] == "fw"} - {name, "fw"}
+            found |= {whole if (whole := f"{source}.{alias.name}") in known else source for alias in node.names}
+    return found - {name}
+
+
+def imports(name: str) -> set[str]:
+    """Return the modules of fw that a module of fw imports."""
+    found = imports_of(name, modules()[name], modules())
+    return {module for module in found if module.split(".")[0] == "fw"} - {"fw"}
 
 
 def room_of(name: str) -> str:
@@ -206,6 +212,21 @@ def test_each_folder_of_statements_is_a_room_and_each_room_has_its_tests() -> No
     assert folders <= {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
     rooms = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
     assert {room for room in rooms if not list((TESTS / room).glob("test_*.py"))} == set()
+
+
+def test_nothing_imports_a_test_module() -> None:
+    trees = {
+        ".".join(path.relative_to(TESTS.parent).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"), str(path))
+        for path in TESTS.rglob("*.py")
+    }
+    tests = {name for name in trees if name.rpartition(".")[2].startswith("test_")}
+    assert len(tests) > 60
+    wrong = [
+        f"{name} imports {imported}: what tests share stands in tests/support"
+        for name, tree in sorted(trees.items())
+        for imported in sorted(imports_of(name, tree, tests) & tests)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_functions_are_short() -> None:

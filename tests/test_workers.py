@@ -10,10 +10,10 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.people import PASSWORD
-from tests.processes import environment, fw
-from tests.test_serve import lives, postmaster, register
-from tests.waiting import until
+from tests.support.people import PASSWORD, register
+from tests.support.postgres import lives, postmaster
+from tests.support.processes import environment, fw
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from tests.bench.cluster import Account
 from tests.bench.servers import Server, stop
 from tests.bench.watcher import OPEN_SECONDS
-from tests.processes import environment
+from tests.support.processes import environment
 
 LINE_BYTES: Final = 1 << 26
 SLACK_SECONDS: Final = 30

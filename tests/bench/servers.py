@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tests.bench.cluster import SECRET
-from tests.processes import Process, environment
+from tests.support.processes import Process, environment
 
 STOP_SECONDS: Final = 20
 MODULES: Final = {

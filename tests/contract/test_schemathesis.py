@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import fw
+from tests.support.processes import fw
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -1,0 +1,161 @@
+"""The bus: what it has to do, by PostgreSQL and by Redis alike."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from fw.config import Config
+from fw.database.bus import INBOXES, SESSIONS, Lost, make_bus
+from fw.database.listener import LISTENER
+from fw.inbox.hub import HUB
+from tests.conftest import MakeClient, MakeUser
+from tests.support.live import close_code, connect, event
+from tests.support.people import Person, body, nothing
+from tests.support.redis import REDIS, redis_server
+from tests.support.waiting import until
+
+Heard = list[tuple[str, list[str]]]
+
+
+@pytest.fixture(params=["postgresql", "redis"])
+def bus_config(request: pytest.FixtureRequest, config: Config, tmp_path: Path) -> Iterator[Config]:
+    """The configuration of either bus."""
+    if request.param == "postgresql":
+        yield config
+    elif REDIS is None:
+        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    else:
+        with redis_server(tmp_path) as url:
+            yield replace(config, redis_url=url)
+
+
+@pytest.fixture
+async def pair(make_client: MakeClient, make_user: MakeUser, bus_config: Config) -> tuple[Person, Person]:
+    """One user at two processes that share the bus."""
+    first, second = [await make_client(redis_url=bus_config.redis_url) for _ in range(2)]
+    for client in (first, second):
+
+        async def listens(client: Any = client) -> bool:
+            return bool(client.app[LISTENER].is_listening)
+
+        await until(listens)
+    user = await make_user(client=first)
+    return user, replace(user, client=second)
+
+
+# The statements of PostgreSQL tell it themselves: the other tests see to that.
+@pytest.mark.parametrize("bus_config", ["redis"], indirect=True)
+async def test_what_one_tells_all_hear(bus_config: Config) -> None:
+    ids = [str(uuid4()) for _ in range(300)]
+    first: Heard = []
+    second: Heard = []
+    async with (
+        make_bus(bus_config) as bus,
+        bus.subscribe(lambda *told: first.append(told)),
+        bus.subscribe(lambda *told: second.append(told)),
+    ):
+        await bus.publish(INBOXES, ids)
+        await bus.publish(SESSIONS, ids[:1])
+
+        async def all_heard() -> bool:
+            return len(first) == len(second) == 2
+
+        await until(all_heard)
+    assert first == second == [(INBOXES, ids), (SESSIONS, ids[:1])]
+
+
+async def test_a_subscription_gives_signs_of_life(bus_config: Config) -> None:
+    async with make_bus(bus_config) as bus, bus.subscribe(lambda *_: None) as subscription:
+        for _ in range(3):
+            await asyncio.wait_for(subscription.probe(), 5)
+        assert not subscription.lost.is_set()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"database_url": "postgresql://nobody@127.0.0.1:1/x"}, {"redis_url": "redis://127.0.0.1:1"}],
+    ids=["pg", "redis"],
+)
+async def test_a_bus_that_is_not_there_is_lost(config: Config, settings: dict[str, str]) -> None:
+    with pytest.raises(Lost):
+        async with make_bus(replace(config, **settings)) as bus, bus.subscribe(lambda *_: None):
+            pass
+
+
+async def test_publishing_to_a_bus_that_is_not_there_harms_nobody(config: Config) -> None:
+    async with make_bus(replace(config, redis_url="redis://127.0.0.1:1")) as bus:
+        await bus.publish(INBOXES, ["x"])
+
+
+async def test_sockets_hear_of_all_changes_made_elsewhere(pair: tuple[Person, Person]) -> None:
+    here, elsewhere = pair
+    ws = await connect(here)
+    await event(ws)
+    ids = [await elsewhere.receive(f"{n}") for n in range(3)]
+    assert [(await event(ws))["feedback"]["id"] for _ in ids] == ids
+    await body(await elsewhere.patch(f"/api/feedback/{ids[0]}/read"))
+    assert (await event(ws))["cursor"] == 4
+    await body(await elsewhere.post("/api/feedback/read", json={"ids": [ids[1]]}))
+    assert (await event(ws))["cursor"] == 5
+    await body(await elsewhere.post("/api/feedback/read", json={"up_to": 5}))
+    assert (await event(ws))["cursor"] == 6
+    await nothing(await elsewhere.delete(f"/api/feedback/{ids[0]}"))
+    assert (await event(ws))["event"] == "deleted"
+
+
+async def test_a_poll_hears_of_what_came_in_elsewhere(pair: tuple[Person, Person]) -> None:
+    here, elsewhere = pair
+    poll = asyncio.create_task(here.changes(0, wait=20))
+
+    async def waits() -> bool:
+        return bool(here.client.app[HUB]._watches)  # type: ignore[union-attr]
+
+    await until(waits)
+    await elsewhere.receive()
+    assert [found["event"] for found in (await asyncio.wait_for(poll, 10))["events"]] == ["created"]
+
+
+async def test_a_logout_elsewhere_closes_sockets(pair: tuple[Person, Person]) -> None:
+    here, elsewhere = pair
+    ws = await connect(here)
+    await event(ws)
+    await nothing(await elsewhere.post("/api/auth/logout"))
+    assert await close_code(ws) == 4401
+
+
+@pytest.mark.skipif(REDIS is None, reason="redis-server is not installed (Debian: apt-get install redis-server)")
+@pytest.mark.slow
+async def test_a_redis_that_goes_and_comes_costs_time_and_no_data(
+    make_client: MakeClient, make_user: MakeUser, tmp_path: Path
+) -> None:
+    url = f"unix://{tmp_path}/redis.sock"
+    client = await make_client(redis_url=url)
+    listener = client.app[LISTENER]  # type: ignore[union-attr]
+
+    async def listens() -> bool:
+        return listener.is_listening
+
+    async def is_deaf() -> bool:
+        return not listener.is_listening
+
+    user = await make_user(client=client)
+    with redis_server(tmp_path):
+        await until(listens)
+        ws = await connect(user)
+        await event(ws)
+        await user.receive("before")
+        assert (await event(ws))["feedback"]["message"] == "before"
+    await until(is_deaf)
+    await user.receive("while away")
+    with suppress(FileNotFoundError):
+        (tmp_path / "redis.sock").unlink()
+    with redis_server(tmp_path):
+        # The listener comes back and wakes everybody.
+        assert (await event(ws))["feedback"]["message"] == "while away"
+        await until(listens)

@@ -1,0 +1,204 @@
+"""What every answer carries, and how long the server waits for whom."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestClient
+
+from fw import server
+from fw.config import Config
+from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
+from tests.support.people import PASSWORD, Person, problem
+from tests.support.waiting import until
+from tests.support.wire import exchange
+
+EVERYWHERE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Server": "FeedbackWave",
+    "Vary": "Origin",
+}
+
+
+@pytest.fixture
+async def runner(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runner]:
+    """The server itself, more impatient than usual."""
+    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(server, "SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr("fw.web.request.BODY_SECONDS", 0.3)
+    runner = make_runner(replace(config))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield runner
+    await runner.cleanup()
+
+
+def port_of(runner: Runner) -> int:
+    return int(runner.addresses[0][1])
+
+
+async def read_all(runner: Runner, *parts: bytes) -> bytes:
+    """Send parts, a moment apart, and read until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        return await asyncio.wait_for(reader.read(), 20)
+    finally:
+        writer.close()
+
+
+async def test_every_answer_says_what_may_be_done_with_it(client: TestClient, user: Person) -> None:
+    answers = [
+        await client.get("/health"),
+        await client.get("/nowhere"),
+        await client.get("/api/feedback"),
+        await client.post(f"/api/feedback/{user.username}", json={"message": "Hello"}),
+        await client.post(f"/api/feedback/{user.username}", data=b"{"),
+        await client.options("/api/feedback", headers={"Origin": "https://example.com"}),
+        await user.get("/api/feedback"),
+        await client.get("/metrics"),
+    ]
+    for answer in answers:
+        assert {name: answer.headers.get(name) for name in EVERYWHERE} == EVERYWHERE, answer.url
+
+
+async def test_what_is_not_even_http_is_answered_so_too(runner: Runner) -> None:
+    status, headers, _ = await exchange("127.0.0.1", port_of(runner), b"NONSENSE\r\n\r\n")
+    assert status == 400
+    assert {name: headers.get(name.lower()) for name in EVERYWHERE} == EVERYWHERE
+
+
+async def test_nothing_personal_is_kept_on_the_way(client: TestClient, user: Person) -> None:
+    login = await client.post("/api/auth/login", json={"login": user.username, "password": PASSWORD})
+    for answer in (login, await user.get("/api/feedback"), await user.get("/api/auth/me"), await client.get("/api/feedback")):
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_connection_that_says_nothing_is_closed(runner: Runner) -> None:
+    assert await read_all(runner) == b""
+
+
+async def test_a_head_that_never_ends_is_closed(runner: Runner) -> None:
+    assert await read_all(runner, b"GET /health HTTP/1.1\r\n", b"Host: x\r\n", b"X-Slow") == b""
+
+
+async def test_a_body_that_never_ends_is_refused(runner: Runner) -> None:
+    head = b"POST /api/feedback/nobody HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    answer = await read_all(runner, head, b'{"message"')
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"type":"/problems/request-timeout"' in answer
+
+
+async def test_a_client_that_takes_no_response_is_cut_off(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STALLED_SECONDS", 0.5)
+    _, writer = await asyncio.open_connection("127.0.0.1", port_of(runner), limit=1024)
+    # More than the buffers of both ends hold.
+    writer.write(b"GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+    assert runner.server
+
+    async def is_closed() -> bool:
+        assert runner.server
+        return not runner.server.connections
+
+    await until(lambda: is_open(runner))
+    await until(is_closed)
+    writer.close()
+
+
+async def is_open(runner: Runner) -> bool:
+    assert runner.server
+    return bool(runner.server.connections)
+
+
+async def test_a_client_that_takes_a_response_slowly_is_not_cut_off(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STALLED_SECONDS", 0.5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner), limit=1024)
+    request = b"GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n"
+    writer.write((request + b"\r\n") * 5 + request + b"Connection: close\r\n\r\n")
+    size = 0
+    while chunk := await asyncio.wait_for(reader.read(50_000), 10):
+        size += len(chunk)
+        await asyncio.sleep(0.01)
+    assert size > 6 * 1_000_000
+    writer.close()
+
+
+async def test_a_connection_between_requests_is_left_alone(runner: Runner) -> None:
+    async with ClientSession() as http:
+        for _ in range(2):
+            async with http.get(f"http://127.0.0.1:{port_of(runner)}/health") as answer:
+                assert answer.status == 200
+            connections = set(runner.server.connections) if runner.server else set()
+            # Longer than a first request may take.
+            await asyncio.sleep(0.6)
+            assert runner.server
+            assert connections == set(runner.server.connections)
+
+
+def test_a_connection_outlives_the_platforms_router() -> None:
+    assert KEEPALIVE_SECONDS > 90
+
+
+FIRST_REQUESTS = """
+import sys
+from fw.inbox import search
+from fw.config import Config
+from fw.widgets import statistics as widgets
+from fw.accounts import login as users
+from fw.server import make_runner
+
+make_runner(Config(jwt_secrets=("s" * 32,)))
+loaded = set(sys.modules)
+users.email_key("me@b\u00fccher.example")
+print(sorted(set(sys.modules) - loaded), widgets.time_zones.cache_info().misses, search._cases.cache_info().misses)
+widgets.time_zones(), search.pattern("x")
+print(widgets.time_zones.cache_info().misses, search._cases.cache_info().misses)
+"""
+
+
+def test_nothing_is_left_to_load_for_the_first_request() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_REQUESTS], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[] 1 1", "1 1"]
+
+
+async def test_a_head_that_is_long_in_all_is_refused(client: TestClient) -> None:
+    headers = {f"X-{n}": "x" * 1000 for n in range(40)}
+    found = await problem(await client.get("/health", headers=headers), 400, "bad-request")
+    assert "32 KiB" in found["detail"]
+    assert (await client.get("/health", headers={f"X-{n}": "x" * 1000 for n in range(20)})).status == 200
+
+
+@pytest.mark.parametrize("kind", ["application/json; x=" + ";" * 1000, "application/json" + "; a=b" * 500])
+async def test_a_content_type_that_takes_long_to_read_is_not_read(client: TestClient, user: Person, kind: str) -> None:
+    path = f"/api/feedback/{user.username}"
+    response = await client.post(path, data=b'{"message": "Hello"}', headers={"Content-Type": kind})
+    await problem(response, 415, "unsupported-media-type")
+
+
+async def test_a_long_list_of_tags_is_not_read(client: TestClient, user: Person) -> None:
+    etag = (await user.get("/api/feedback")).headers["ETag"]
+    assert (await user.get("/api/feedback", headers={"If-None-Match": f'"x", {etag}'})).status == 304
+    assert (await user.get("/api/feedback", headers={"If-None-Match": '"x", ' * 500 + etag})).status == 200
+
+
+async def test_a_client_that_leaves_is_no_error_of_the_server(runner: Runner, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"GET /api/feedback/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    for _ in range(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+        writer.write(head + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        writer.transport.abort()
+
+    async def is_empty() -> bool:
+        assert runner.server
+        return not runner.server.connections
+
+    await until(is_empty)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
