@@ -21,6 +21,8 @@ class Problem(Exception):
     )
     fields: ClassVar[tuple[str, ...]] = ()
     """What the head of the answer says of it."""
+    constraints: ClassVar[tuple[str, ...]] = ()
+    """The constraints of the database that are broken if this is the problem."""
 
     def __init__(
         self, detail: str = "", *, errors: Mapping[Any, Any] | None = None, headers: Mapping[str, str] | None = None
@@ -57,6 +59,8 @@ class Unauthorized(Problem):
         "gone. Log in again for a new one."
     )
     fields = ("WWW-Authenticate",)
+    # What refers to an account that has just been deleted.
+    constraints = ("widgets_user_id_fkey", "sessions_user_id_fkey", "password_resets_user_id_fkey")
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="feedbackwave"'})
@@ -118,12 +122,14 @@ class RequestTimeout(Problem):
 
 
 class EmailTaken(Problem):
+    constraints = ("users_email_key",)
     status, slug, title = 409, "email-taken", "E-mail address taken"
     sentence = "Another account has this e-mail address."
     advice = "Addresses are compared without regard to case. If the other account is yours, log in, or have its password reset."
 
 
 class UsernameTaken(Problem):
+    constraints = ("users_username_key",)
     status, slug, title = 409, "username-taken", "Username taken"
     sentence = "Another account has this username."
     advice = "Names are compared without regard to case. Choose another one."
@@ -228,6 +234,10 @@ CATALOGUE: tuple[type[Problem], ...] = (
     TooManyRequests,
     Unavailable,
 )
+
+BY_CONSTRAINT: Mapping[str, type[Problem]] = {
+    name: problem for problem in CATALOGUE for name in vars(problem).get("constraints", ())
+}
 
 BY_STATUS: Mapping[int, type[Problem]] = {
     problem.status: problem

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from fw.config import Config
 from fw.database import statements
-from fw.errors import EmailTaken, Problem, Unavailable, UsernameTaken
+from fw.errors import BY_CONSTRAINT, Problem, Unavailable
 
 log = logging.getLogger("fw.database")
 
@@ -26,7 +26,6 @@ STATEMENT_SECONDS: Final = 10.0
 """How long the server works at a statement; only those that say so are waited for that long."""
 CLOSE_SECONDS: Final = 5.0
 YIELD_SECONDS: Final = 0.1
-TAKEN: Final[Mapping[str, type[Problem]]] = {"users_email_key": EmailTaken, "users_username_key": UsernameTaken}
 
 BROKEN: Final = (
     asyncpg.InterfaceError,
@@ -151,8 +150,8 @@ class Database:
         except asyncpg.LockNotAvailableError as error:
             raise Locked from error
         except asyncpg.PostgresError as error:
-            if isinstance(error, asyncpg.UniqueViolationError) and error.constraint_name in TAKEN:
-                raise TAKEN[error.constraint_name]() from error
+            if isinstance(error, asyncpg.IntegrityConstraintViolationError) and error.constraint_name in BY_CONSTRAINT:
+                raise BY_CONSTRAINT[error.constraint_name]() from error
             # Its message may quote what people wrote: the log gets the statement and the SQLSTATE alone.
             log.error("statement failed", extra={"statement": name, "sqlstate": error.sqlstate})  # noqa: TRY400
             raise Problem from error

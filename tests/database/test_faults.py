@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestClient
 from fw.config import CONFIG, Config
 from fw.database.migrations import migrate
 from fw.database.pool import DATABASE
-from tests.conftest import SECRET, MakeClient, MakeDatabase
+from tests.conftest import SECRET, MakeClient, MakeDatabase, MakeUser
 from tests.support.people import PASSWORD, Person, body, make_person, nothing, problem
 from tests.support.waiting import until
 
@@ -344,12 +344,15 @@ async def test_keeps_no_connection_of_requests_that_were_cancelled(user: Person,
 
 
 async def test_keeps_no_connection_of_requests_that_left_while_waiting(
-    user: Person, client: TestClient, sql: asyncpg.Connection
+    user: Person, make_user: MakeUser, client: TestClient, sql: asyncpg.Connection
 ) -> None:
     await works(user)
+    # One account alone never has them all.
+    people = [user, await make_user(), await make_user()]
     async with sql.transaction():
         await sql.execute("LOCK TABLE feedback")
-        asked = [asyncio.create_task(CALLS[name](user)) for name in ("list", "changes", "mark", "submit") for _ in range(50)]
+        calls = [CALLS[name](person) for name in ("list", "changes", "mark", "submit") for person in people for _ in range(20)]
+        asked = [asyncio.create_task(call) for call in calls]
 
         async def exhausted() -> bool:
             return in_use(client) == 10

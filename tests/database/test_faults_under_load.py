@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from fw.database.embedded import Cluster, _ensure_running, _find, _is_running
+from fw.database.embedded import Cluster, _ensure_made, _ensure_running, _is_running
 from tests.support.load import more, under_load
 from tests.support.people import PASSWORD
 from tests.support.processes import Process, fw
@@ -28,7 +28,7 @@ OPTIONS = ("fsync=off", "max_connections=100")
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A PostgreSQL of the test's own, to be stopped and started."""
     (tmp_path / "own").mkdir()
-    found = _find(tmp_path / "own")
+    found = _ensure_made(tmp_path / "own")
     _ensure_running(found, OPTIONS)
     yield found
     if _is_running(found):

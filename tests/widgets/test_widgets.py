@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeUser
 from tests.support.people import Person, body, nothing, problem
+from tests.support.waiting import someone_waits_for
 
 SETTINGS: dict[str, Any] = {
     "title": "What do you think?",
@@ -378,3 +379,13 @@ async def test_leaves_what_there_is_when_premium_ends(user: Person, sql: asyncpg
     assert len(page["items"]) == 5
     await body(await user.put(f"/api/widgets/{page['items'][0]['id']}", json={"name": "Still mine"}))
     await problem(await user.post("/api/widgets", json={"name": "Sixth", "type": "button"}), 403, "premium-required")
+
+
+async def test_a_widget_of_an_account_that_has_just_gone_is_refused(user: Person, sql: asyncpg.Connection) -> None:
+    deleting = sql.transaction()
+    await deleting.start()
+    await sql.execute("DELETE FROM users WHERE id = $1", user.id)
+    making = asyncio.create_task(user.post("/api/widgets", json={"name": "Corner", "type": "button"}))
+    await someone_waits_for(sql)
+    await deleting.commit()
+    await problem(await making, 401, "unauthorized")
