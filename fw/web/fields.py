@@ -215,7 +215,7 @@ class After(Rule[str]):
 
     def read(self, value: Any) -> str:
         try:
-            return paging.decode(value)
+            return paging.read_after(value)
         except ValueError:
             raise ValidationError("Must be the 'next' of another page.") from None
 

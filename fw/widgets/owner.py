@@ -62,7 +62,7 @@ async def list_own(request: web.Request) -> web.Response:
     below = wanted.get("after", ids.HIGHEST)
     rows = await request.app[DATABASE].rows("widgets.list", request[CALLER].user_id, below, wanted["limit"] + 1)
     items = rows[: wanted["limit"]]
-    return reply({"items": items, "next": paging.encode(items[-1]["id"]) if len(rows) > len(items) else None})
+    return reply({"items": items, "next": paging.next_after(items[-1]["id"]) if len(rows) > len(items) else None})
 
 
 @operation(
