@@ -1,14 +1,14 @@
-"""The catalogue of problems (RFC 9457): a class each, with its slug, status and the sentence a client reads."""
+"""The catalogue of problems (RFC 9457): a class each, with its slug, its status and the sentence that clients read."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
 class Problem(Exception):
-    """An error that a client may see. Raised where it is known, answered by the error middleware.
+    """An error that a client may see. The error middleware turns it into the answer.
 
-    `sentence` is its usual detail, `advice` what its page adds. `errors` maps fields to lists of messages, nested as the body
-    is; `headers` go on the answer.
+    `sentence` is its usual detail, `advice` is what its page adds. `errors` maps fields to lists of messages, nested as the
+    body is; `headers` are those of the answer.
     """
 
     status: ClassVar[int] = 500
@@ -20,7 +20,7 @@ class Problem(Exception):
         "help; a submission with an Idempotency-Key can safely be sent again."
     )
     fields: ClassVar[tuple[str, ...]] = ()
-    """What the head of the answer says of it."""
+    """The names of the headers that its answer has."""
 
     def __init__(
         self, detail: str = "", *, errors: Mapping[Any, Any] | None = None, headers: Mapping[str, str] | None = None
@@ -242,4 +242,4 @@ BY_STATUS: Mapping[int, type[Problem]] = {
         ExpectationFailed,
     )
 }
-"""What the framework itself may answer, in our words."""
+"""The problems that stand for errors of aiohttp itself, by status."""
