@@ -54,7 +54,7 @@ def create_app(config: Config) -> web.Application:
     passwords = app[PASSWORDS] = Passwords(config)
     limits = app[LIMITS] = Limits(config, database)
     bus = app[BUS] = make_bus(config)
-    listener = app[LISTENER] = Listener(bus, {INBOXES: hub.wake, SESSIONS: hub.doubt}, hub.wake_all, background)
+    listener = app[LISTENER] = Listener(bus, {INBOXES: hub.wake, SESSIONS: hub.check_sessions}, hub.wake_all, background)
     intake = app[INTAKE] = Intake(database, bus)
     app[COUNTERS] = Counters(database, background)
     app[KNOWN_INBOXES] = KnownInboxes()

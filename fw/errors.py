@@ -72,7 +72,7 @@ class Forbidden(Problem):
     status, slug, title = 403, "forbidden", "Not allowed"
     sentence = "This account may not do that."
     advice = (
-        "The token is good, and what was asked for is not for it: a billing token sets premium and does nothing else, "
+        "The token is valid, but it does not allow this call: a billing token sets premium and does nothing else, "
         "and premium is set by billing."
     )
 
@@ -112,9 +112,7 @@ class MethodNotAllowed(Problem):
 class RequestTimeout(Problem):
     status, slug, title = 408, "request-timeout", "Request timeout"
     sentence = "The body did not come in time."
-    advice = (
-        "A request has to have come as a whole within 20 seconds. Send it again over a better connection, or make it smaller."
-    )
+    advice = "The whole request has to arrive within 20 seconds. Send it again over a better connection, or make it smaller."
 
 
 class EmailTaken(Problem):
@@ -196,7 +194,7 @@ class Unavailable(Problem):
     sentence = "The service cannot do this right now; try again after the seconds in Retry-After."
     advice = (
         "The database cannot be reached, or the server has as much to do as it can take. Nothing was stored that was "
-        "not acknowledged: send it again after the seconds in Retry-After, with the same Idempotency-Key where there is "
+        "not acknowledged: send it again after the seconds in Retry-After, with the same Idempotency-Key if it had "
         "one."
     )
     fields = ("Retry-After",)

@@ -83,7 +83,7 @@ class ProblemHandler(RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun: there is no room for another")
+            raise ConnectionError("the response has begun: no other one can be sent")
         if status == 500:
             log.error("request failed outside the application", exc_info=exc)
         problem = BY_STATUS.get(status, Problem)()

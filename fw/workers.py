@@ -91,4 +91,4 @@ def run(config: Config, sock: socket.socket, ready: Callable[[], None]) -> None:
     try:
         Service(config, sock, ready).run()
     except HaltServer:
-        raise ConfigError("the server processes do not start; what was said before says why") from None
+        raise ConfigError("the server processes do not start; the messages before this one say why") from None

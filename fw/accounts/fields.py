@@ -1,4 +1,4 @@
-"""Accounts: registering, logging in, changing."""
+"""The fields of accounts: e-mail addresses, usernames, passwords, pictures."""
 
 import re
 from typing import Any, Final, NamedTuple

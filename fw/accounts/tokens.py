@@ -133,7 +133,7 @@ class Tokens:
                 log.info("token refused", extra={"reason": type(error).__name__})
                 raise Unauthorized from None
             return _caller(claims)
-        log.info("token refused", extra={"reason": "signed by nobody we know"})
+        log.info("token refused", extra={"reason": "signed with an unknown secret"})
         raise Unauthorized
 
 

@@ -46,7 +46,7 @@ BROKEN: Final = (
 class Locked(Unavailable):
     """Something that the statement has to change is locked, and was not free in time."""
 
-    sentence = "Something else is at work there right now; try again."
+    sentence = "Something else is changing this right now; try again."
 
 
 class Database:

@@ -34,7 +34,7 @@ class Since(Query):
 
 @operation("feedback_changes", Answer(200, Changes()), query=Since(), refuses=(TooManyRequests,))
 async def changes(request: web.Request) -> web.Response:
-    """Tell what changed after a cursor; if nothing has, wait for it."""
+    """List the changes after a cursor; if there are none, wait for one."""
     wanted = read_query(request)
     user_id, readers = request[CALLER].user_id, request.app[READERS]
     found = await request.app[FEED].read(user_id, wanted["since"])

@@ -58,7 +58,7 @@ class Hub:
         self._watches: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._rooms: dict[str, Room] = {}
         self._moved: set[str] = set()
-        self._doubted: set[str] = set()
+        self._to_check: set[str] = set()
         self._work = asyncio.Event()
         self._tasks = (
             background.task("hub", self._pump),
@@ -86,7 +86,7 @@ class Hub:
         self._join(socket)
         try:
             # The session may have ended between its check and now.
-            self.doubt([socket.user_id])
+            self.check_sessions([socket.user_id])
             reason = await socket.run(self._catch_up, seconds)
             if reason:
                 self.closed[reason] += 1
@@ -172,13 +172,13 @@ class Hub:
                 self._moved.add(user_id)
                 self._work.set()
 
-    def doubt(self, user_ids: Iterable[str]) -> None:
+    def check_sessions(self, user_ids: Iterable[str]) -> None:
         """Have the sessions of these users looked up: a hint says that some have ended. Watchers wake and look up theirs."""
         for user_id in user_ids:
             for moved in self._watches.get(user_id, ()):
                 moved.set()
             if user_id in self._rooms:
-                self._doubted.add(user_id)
+                self._to_check.add(user_id)
                 self._work.set()
 
     def wake_all(self) -> None:
@@ -187,7 +187,7 @@ class Hub:
             for moved in watches:
                 moved.set()
         self.wake(list(self._rooms))
-        self.doubt(list(self._rooms))
+        self.check_sessions(list(self._rooms))
 
     def close(self) -> None:
         """End all waits, since the server is stopping. Sockets are closed with a code that has clients connect again."""
@@ -207,8 +207,8 @@ class Hub:
             await self._work.wait()
             self._work.clear()
             try:
-                if self._doubted:
-                    await self._close_dead()
+                if self._to_check:
+                    await self._close_ended()
                 while self._moved:
                     await self._send()
             except Problem:
@@ -263,19 +263,19 @@ class Hub:
             log.warning("a reader could not be written to", extra={"reason": type(error).__name__})
             socket.close(Close.RESTART)
 
-    async def _close_dead(self) -> None:
-        doubted, self._doubted = self._doubted, set()
-        sockets = [socket for user_id in doubted if (room := self._rooms.get(user_id)) for socket in room.sockets]
+    async def _close_ended(self) -> None:
+        to_check, self._to_check = self._to_check, set()
+        sockets = [socket for user_id in to_check if (room := self._rooms.get(user_id)) for socket in room.sockets]
         try:
             rows = await self._database.rows(
                 "sessions.dead_of", [socket.user_id for socket in sockets], [socket.session_id for socket in sockets]
             )
         except Problem:
-            self._doubted |= doubted
+            self._to_check |= to_check
             raise
-        dead = {row["id"] for row in rows}
+        ended = {row["id"] for row in rows}
         for socket in sockets:
-            if socket.session_id in dead:
+            if socket.session_id in ended:
                 socket.close(Close.UNAUTHORIZED)
 
 

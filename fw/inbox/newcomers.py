@@ -46,7 +46,7 @@ class Newcomers:
         """Count a socket until it has sent its token. Raises `TooManyRequests` if there are too many."""
         if self._by_address[address] >= MOST_OF_ADDRESS or self.count >= MOST:
             raise TooManyRequests(
-                "Too many sockets wait to say who they are.",
+                "Too many sockets have not sent their token yet.",
                 headers={
                     "Retry-After": "10",
                     "RateLimit-Policy": f'"newcomers";q={MOST_OF_ADDRESS}',

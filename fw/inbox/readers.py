@@ -158,7 +158,7 @@ class Readers:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:
-                # A process without readers has nothing to say.
+                # A process without readers has no leases that could expire.
                 if self._places:
                     await self._beat()
             except Unavailable:
@@ -177,6 +177,6 @@ READERS: Final[web.AppKey[Readers]] = web.AppKey("readers")
 
 def full() -> TooManyRequests:
     return TooManyRequests(
-        f"This account has {MOST} live sockets and waiting polls, as many as it may.",
+        f"This account has {MOST} live sockets and waiting polls, and may not have more.",
         headers={"Retry-After": "30", "RateLimit-Policy": f'"readers";q={MOST}', "RateLimit": '"readers";r=0;t=30'},
     )

@@ -13,7 +13,7 @@ from fw.config import CONFIG
 from fw.ids import created_at
 from fw.inbox.intake import Submission
 from fw.inbox.metadata import dump
-from fw.web.address import bucket, client_address, kept
+from fw.web.address import bucket, client_address, stored_part
 from fw.web.fields import Rule
 from fw.web.limits import Limits
 from fw.web.operation import Answer
@@ -69,7 +69,7 @@ class Sender(NamedTuple):
 def sender_of(request: web.Request) -> Sender:
     config = request.app[CONFIG]
     address = client_address(request, config.trusted_proxies)
-    return Sender(bucket(address), kept(address, config.ip_mode))
+    return Sender(bucket(address), stored_part(address, config.ip_mode))
 
 
 async def admit(limits: Limits, sender: Sender, inbox: str | None) -> dict[str, str]:
@@ -109,7 +109,7 @@ def compose(values: Mapping[str, Any], sender: Sender, **inbox: str) -> Submissi
 
 
 def receipt(feedback_id: str, standing: Mapping[str, str]) -> web.Response:
-    """Answer a submission that is committed."""
+    """Return the answer to a submission that is committed."""
     return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201, headers=standing)
 
 

@@ -57,7 +57,7 @@ class Metrics:
         self._lags = self._histogram("fw_live_delivery_lag_seconds", "From a submission's arrival to its sockets.", DURATIONS)
         self._waiting = self._gauge("fw_intake_queue_rows", "Submissions that wait for a batch.")
         self._sockets = self._gauge("fw_live_sockets", "Live sockets that are open.")
-        self._unnamed = self._gauge("fw_live_unauthenticated_sockets", "Live sockets that have not said who they are yet.")
+        self._unnamed = self._gauge("fw_live_unauthenticated_sockets", "Live sockets that have not sent a token yet.")
         self._size = self._gauge("fw_pool_connections", "Connections to the database.")
         self._in_use = self._gauge("fw_pool_in_use", "Connections that are in use.")
         self._hashes = self._gauge("fw_bcrypt_queue", "Password hashes that wait for a thread.")

@@ -49,7 +49,7 @@ def bucket(address: str | None) -> str:
 
 
 @lru_cache(REMEMBERED)
-def kept(address: str | None, mode: IpMode) -> str | None:
+def stored_part(address: str | None, mode: IpMode) -> str | None:
     """Return what is stored of an address with feedback: all of it, its network (/24, /48), or None."""
     if address is None or mode == "none":
         return None

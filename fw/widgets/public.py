@@ -101,7 +101,7 @@ async def submit(request: web.Request) -> web.Response:
         raise OriginNotAllowed
     values["message"] = values["message"] or ""
     try:
-        values["metadata"] = fit(values, widget["type"])
+        values["metadata"] = metadata_with_rating(values, widget["type"])
     except ValidationError as error:
         raise invalid(error) from None
     submission = compose(values, sender, user_id=widget["user_id"], widget_id=widget["id"])
@@ -123,7 +123,7 @@ async def count_event(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-def fit(values: Mapping[str, Any], widget_type: str) -> dict[str, Any] | None:
+def metadata_with_rating(values: Mapping[str, Any], widget_type: str) -> dict[str, Any] | None:
     """Return the metadata of a submission, with its rating added.
 
     Raises `ValidationError` if the submission does not fit its widget's type, or has two different ratings.

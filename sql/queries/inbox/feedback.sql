@@ -41,7 +41,10 @@ WITH boxes AS MATERIALIZED (
 ), hints AS MATERIALIZED (
     -- 200 ids of 36 characters and a comma stay under the 8,000 bytes of a payload.
     SELECT pg_notify('fw_inbox', string_agg(n.user_id::text, ','))
-    FROM (SELECT d.user_id, (row_number() OVER () - 1) / 200 AS part FROM (SELECT DISTINCT user_id FROM appended WHERE NOT is_locked) AS d) AS n
+    FROM (
+        SELECT d.user_id, (row_number() OVER () - 1) / 200 AS part
+        FROM (SELECT DISTINCT user_id FROM appended WHERE NOT is_locked) AS d
+    ) AS n
     WHERE $13::boolean
     GROUP BY n.part
 )
