@@ -1,4 +1,4 @@
-"""The only assembler: which parts there are, and who gets which."""
+"""Makes the application: which parts there are, and which part gets which others."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -22,9 +22,9 @@ from fw.inbox.intake import INTAKE, Intake
 from fw.inbox.newcomers import NEWCOMERS, Newcomers
 from fw.inbox.readers import READERS, Readers
 from fw.routes import ROUTES
-from fw.telemetry.access_log import OBSERVER, Observer
+from fw.telemetry.access_log import REQUEST_LOG, RequestLog
 from fw.telemetry.metrics import METRICS, Metrics
-from fw.telemetry.sentry import Tracking
+from fw.telemetry.sentry import ErrorTracking
 from fw.web.envelope import add_headers, envelope
 from fw.web.limits import LIMITS, Limits
 from fw.web.router import add_routes
@@ -34,12 +34,12 @@ from fw.widgets.known_inboxes import KNOWN_INBOXES, KnownInboxes
 
 BODY_BYTES: Final = 64 * 1024
 REQUESTS_AT_ONCE: Final = 8
-"""Requests of one user under way in one process: fewer than there are connections, so that some are left for the others."""
+"""How many requests of one user one process works on at once: fewer than connections, so that others get some too."""
 SEARCHES_AT_ONCE: Final = 2
 
 
 def create_app(config: Config) -> web.Application:
-    """Wire the whole application. Parts open in this order when it starts, and close in the reverse one."""
+    """Return the application with all its parts, which open in the order of `parts` and close in the reverse order."""
     app = web.Application(middlewares=[envelope, authenticate], client_max_size=BODY_BYTES)
     app[CONFIG] = config
     background = app[BACKGROUND] = Background()
@@ -54,16 +54,16 @@ def create_app(config: Config) -> web.Application:
     passwords = app[PASSWORDS] = Passwords(config)
     limits = app[LIMITS] = Limits(config, database)
     bus = app[BUS] = make_bus(config)
-    listener = app[LISTENER] = Listener(bus, {INBOXES: hub.wake, SESSIONS: hub.doubt}, hub.wake_all, background)
+    listener = app[LISTENER] = Listener(bus, {INBOXES: hub.wake, SESSIONS: hub.check_sessions}, hub.wake_all, background)
     intake = app[INTAKE] = Intake(database, bus)
     app[COUNTERS] = Counters(database, background)
     app[KNOWN_INBOXES] = KnownInboxes()
     app[METRICS] = Metrics(database, intake, hub, listener, passwords, limits, newcomers, background, (turns, searches))
-    observer = app[OBSERVER] = Observer(app[METRICS], background)
+    request_log = app[REQUEST_LOG] = RequestLog(app[METRICS], background)
     app[DESCRIPTION] = Description(ROUTES)
     parts = (
-        Tracking(config),
-        observer,
+        ErrorTracking(config),
+        request_log,
         database,
         passwords,
         limits,
@@ -83,7 +83,7 @@ def create_app(config: Config) -> web.Application:
 
 
 def context(part: AbstractAsyncContextManager[Any]) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Open a part with the application and close it with it."""
+    """Return a context that opens a part when the application starts, and closes it when it stops."""
 
     async def open_and_close(app: web.Application) -> AsyncIterator[None]:
         async with part:

@@ -1,4 +1,4 @@
-"""Work in the background: tasks that run as long as the application, and are started again if they fail."""
+"""Background tasks: they run as long as the application, and are started again if they fail."""
 
 import asyncio
 import logging
@@ -11,18 +11,18 @@ log = logging.getLogger("fw.background")
 
 RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 STEADY_SECONDS: Final = 60.0
-"""A task that has run for so long has recovered: its next failure is its first again."""
+"""After so long without a failure the next one counts as the first again."""
 
 Work = Callable[[], Awaitable[None]]
 
 
 class Task:
-    """One piece of work without an end. A failure is logged and counted, and the work begins again after a while."""
+    """Work that never ends. If it fails, that is logged and counted, and the work begins again after a while."""
 
     def __init__(self, name: str, work: Work) -> None:
         self.name = name
         self.is_running = False
-        """False before the start, after the end, and from a failure until the work has begun again."""
+        """False before the start, after the end, and between a failure and the next attempt."""
         self.failures = 0
         self._work = work
         self._task: asyncio.Task[None] | None = None
@@ -48,7 +48,7 @@ class Task:
                 try:
                     await self._work()
                     log.error("task ended", extra={"task": self.name})
-                # Whatever went wrong, the work has to go on.
+                # The work has to go on after any error.
                 except Exception:
                     log.exception("task failed", extra={"task": self.name})
                 self.is_running = False
@@ -67,13 +67,13 @@ class Background:
         self.tasks: list[Task] = []
 
     def task(self, name: str, work: Work) -> Task:
-        """Make a task; whoever needs the work opens and closes it."""
+        """Make a task, and list it; the caller opens and closes it."""
         made = Task(name, work)
         self.tasks.append(made)
         return made
 
     def every(self, name: str, seconds: Callable[[], float], work: Work) -> Task:
-        """Make a task that does a piece of work again and again, so many seconds after it was done."""
+        """Make a task that repeats a piece of work, with so many seconds before each time."""
 
         async def repeat() -> None:
             while True:

@@ -1,14 +1,14 @@
-"""The catalogue of problems (RFC 9457): a class each, with its slug, status and the sentence a client reads."""
+"""The catalogue of problems (RFC 9457): a class each, with its slug, its status and the sentence that clients read."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
 class Problem(Exception):
-    """An error that a client may see. Raised where it is known, answered by the error middleware.
+    """An error that a client may see. The error middleware turns it into the answer.
 
-    `sentence` is its usual detail, `advice` what its page adds. `errors` maps fields to lists of messages, nested as the body
-    is; `headers` go on the answer.
+    `sentence` is its usual detail, `advice` is what its page adds. `errors` maps fields to lists of messages, nested as the
+    body is; `headers` are those of the answer.
     """
 
     status: ClassVar[int] = 500
@@ -20,7 +20,7 @@ class Problem(Exception):
         "help; a submission with an Idempotency-Key can safely be sent again."
     )
     fields: ClassVar[tuple[str, ...]] = ()
-    """What the head of the answer says of it."""
+    """The names of the headers that its answer has."""
     constraints: ClassVar[tuple[str, ...]] = ()
     """The constraints of the database that are broken if this is the problem."""
 
@@ -76,7 +76,7 @@ class Forbidden(Problem):
     status, slug, title = 403, "forbidden", "Not allowed"
     sentence = "This account may not do that."
     advice = (
-        "The token is good, and what was asked for is not for it: a billing token sets premium and does nothing else, "
+        "The token is valid, but it does not allow this call: a billing token sets premium and does nothing else, "
         "and premium is set by billing."
     )
 
@@ -116,9 +116,7 @@ class MethodNotAllowed(Problem):
 class RequestTimeout(Problem):
     status, slug, title = 408, "request-timeout", "Request timeout"
     sentence = "The body did not come in time."
-    advice = (
-        "A request has to have come as a whole within 20 seconds. Send it again over a better connection, or make it smaller."
-    )
+    advice = "The whole request has to arrive within 20 seconds. Send it again over a better connection, or make it smaller."
 
 
 class EmailTaken(Problem):
@@ -202,7 +200,7 @@ class Unavailable(Problem):
     sentence = "The service cannot do this right now; try again after the seconds in Retry-After."
     advice = (
         "The database cannot be reached, or the server has as much to do as it can take. Nothing was stored that was "
-        "not acknowledged: send it again after the seconds in Retry-After, with the same Idempotency-Key where there is "
+        "not acknowledged: send it again after the seconds in Retry-After, with the same Idempotency-Key if it had "
         "one."
     )
     fields = ("Retry-After",)
@@ -252,4 +250,4 @@ BY_STATUS: Mapping[int, type[Problem]] = {
         ExpectationFailed,
     )
 }
-"""What the framework itself may answer, in our words."""
+"""The problems that stand for errors of aiohttp itself, by status."""

@@ -16,8 +16,8 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def new_id() -> str:
     """Make an id: 48 bits of milliseconds, 12 bits of their fraction (RFC 9562, 6.2, method 3), 62 random bits.
 
-    An id is no secret: nothing is allowed to whoever knows it. So its bits need not come from the system, whose call takes
-    a twentieth of a whole request; Python seeds its generator from there, in every process anew.
+    An id is no secret: to know one allows nothing. So its random bits come from Python's generator, which is seeded in every
+    process, and not from the system, whose call takes a twentieth of a whole request.
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fraction = rest * 4096 // 1_000_000
@@ -25,7 +25,7 @@ def new_id() -> str:
 
 
 def created_at(uuid: str) -> datetime:
-    """Tell when the id was made, to the millisecond."""
+    """Return when the id was made, to the millisecond."""
     return _moment(uuid[:13])
 
 
@@ -35,7 +35,7 @@ def _moment(prefix: str) -> datetime:
 
 
 def just_before(moment: datetime) -> str:
-    """Return an id below every id made at `moment` or later, and above every one made in an earlier millisecond."""
+    """Return an id that is below all ids made at `moment` or later, and above all made in an earlier millisecond."""
     milliseconds = -((EPOCH - moment) // timedelta(milliseconds=1))
     return _text(milliseconds << 80) if milliseconds > 0 else LOWEST
 
@@ -46,5 +46,5 @@ def _text(number: int) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Tell whether the text is a UUID in its usual form; others never reach the database."""
+    """Tell whether the text is a UUID in its usual form. Others must not reach the database, which refuses them."""
     return PATTERN.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""The whole URL table, a line a route, grouped by who may call and from which pages."""
+"""The whole URL table: one line a route, with who may call it and from which pages."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from fw.widgets import owner as own_widgets
 from fw.widgets import public as public_widgets
 from fw.widgets import statistics
 
-# In {ref} stands a username where feedback is sent, an id where it is read.
+# {ref} is a username in the route that sends feedback, and an id in those that read it.
 ROUTES: Final = (
     operator("GET", "/health", health.alive),
     operator("GET", "/health/ready", health.ready),

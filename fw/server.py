@@ -20,7 +20,7 @@ from fw.background import BACKGROUND, Task
 from fw.config import CONFIG, Config
 from fw.errors import BY_STATUS, Problem
 from fw.inbox import search
-from fw.telemetry.access_log import OBSERVER, AccessLog
+from fw.telemetry.access_log import REQUEST_LOG, AccessLog
 from fw.web.descriptors import Descriptors
 from fw.web.envelope import add_usual, request_id
 from fw.web.progress import not_taken
@@ -30,26 +30,26 @@ from fw.widgets.statistics import time_zones
 log = logging.getLogger("fw.server")
 
 KEEPALIVE_SECONDS: Final = 100.0
-"""Longer than the 90 s after which Heroku's router closes an idle connection: the router is to be the one that does."""
+"""Longer than the 90 s after which Heroku's router closes an idle connection: the router has to close it first."""
 HEAD_SECONDS: Final = 20.0
-"""How long a connection may take to its first request; one that sends it byte by byte keeps others out."""
+"""How long a connection may take to send its first request; one that sends it byte by byte would keep others out."""
 SWEEP_SECONDS: Final = 1.0
 KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-"""After how many seconds of silence a client is asked for a sign of life, how often, and how many times (tcp(7))."""
+"""After how many seconds of silence the kernel probes a client, every how many seconds, and how many times (tcp(7))."""
 STALLED_SECONDS: Final = 30.0
 LEAST_BYTES_A_SECOND: Final = 256
-"""How slowly a client may take a response, over that time: much slower, and it only keeps others from being served."""
+"""The slowest that a client may take a response, on average over that time: a slower one only keeps others out."""
 SHUTDOWN_SECONDS: Final = 5.0
-"""How long requests may take at the end; aiohttp waits twice as long at most."""
+"""How long requests may still take when the server stops; aiohttp waits at most twice as long."""
 ENDING_SECONDS: Final = 3.0
-"""How long a client may take nothing of its response at the end."""
+"""How long a client may take nothing of its response when the server stops."""
 BACKLOG: Final = 1024
 UNSENT_BYTES: Final = 128 * 1024
-"""What the kernel takes of a response beyond what is on its way: without a bound some megabytes for each client that stalls."""
+"""How much of a response the kernel holds that is not sent yet: by default some megabytes for each client that stalls."""
 
 
 class ProblemHandler(RequestHandler):
-    """Answers what is not even HTTP with a problem too, and does not wait for ever for a first request."""
+    """Answers invalid HTTP with a problem too, and can close connections that are silent or stalled."""
 
     __slots__ = ("_made_at", "_seen_at", "_seen_request", "_seen_taken")
 
@@ -60,14 +60,14 @@ class ProblemHandler(RequestHandler):
         self._seen_taken = 0
 
     def close_if_silent(self, now: float) -> None:
-        """Close a connection whose first request is not there in time; between requests the server does so by itself."""
-        # With every answer the time moves on at which an idle connection is closed.
+        """Close a connection whose first request does not come in time; between requests aiohttp does so itself."""
+        # Every answer moves the time at which aiohttp closes an idle connection.
         is_first = self._current_request is None and self._next_keepalive_close_time <= self._made_at + self._keepalive_timeout
         if is_first and now - self._made_at > HEAD_SECONDS:
             self.force_close()
 
     def close_if_stalled(self, now: float, seconds: float) -> None:
-        """Close a connection whose client takes its response too slowly. Live sockets have a rule of their own."""
+        """Close a connection whose client takes its response too slowly. Live sockets have their own rule."""
         if self.transport is None or self._payload_parser is not None:
             return
         waiting = self.transport.get_write_buffer_size()
@@ -87,7 +87,7 @@ class ProblemHandler(RequestHandler):
             # The client has left.
             raise exc
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun: there is no room for another")
+            raise ConnectionError("the response has begun: no other one can be sent")
         if status == 500:
             log.error("request failed outside the application", exc_info=exc)
         problem = BY_STATUS.get(status, Problem)()
@@ -99,7 +99,7 @@ class ProblemHandler(RequestHandler):
 
 
 class ProblemServer(web.Server):
-    """Makes such handlers."""
+    """Handles connections by `ProblemHandler`, and closes those that it has no file descriptors for."""
 
     def __init__(self, *arguments: Any, descriptors: Descriptors, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -109,7 +109,7 @@ class ProblemServer(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         if not self._descriptors.suffice(transport.get_extra_info("socket").fileno(), self._loop.time()):
-            # Not at once: the handler is still being begun.
+            # Not at once: the handler is not ready yet.
             self._loop.call_soon(transport.abort)
 
     def pre_shutdown(self) -> None:
@@ -120,7 +120,7 @@ class ProblemServer(web.Server):
         return ProblemHandler(self, loop=self._loop, **self._kwargs)
 
     async def sweep(self) -> None:
-        """Close connections on which nothing comes, or goes."""
+        """Close connections that are silent or stalled."""
         now, seconds = self._loop.time(), ENDING_SECONDS if self.is_ending else STALLED_SECONDS
         for handler in self.connections:
             if isinstance(handler, ProblemHandler):
@@ -156,15 +156,15 @@ class Runner(web.AppRunner):
 
 
 def make_runner(config: Config) -> Runner:
-    """Make the application and what runs it; not set up yet."""
+    """Make the application and its runner, which is not set up yet."""
     load_tables()
     app = create_app(config)
     return Runner(
         app,
-        # All that the server asks of a log is that its own class can use it.
-        access_log=cast(logging.Logger, app[OBSERVER]),
+        # aiohttp only hands it to the class below, which takes a `RequestLog`.
+        access_log=cast(logging.Logger, app[REQUEST_LOG]),
         access_log_class=AccessLog,
-        # Else a body is unpacked before anything has looked at the request, at any path: a megabyte takes a second of the
+        # Else aiohttp decompresses bodies before any check of the request, at any path: a megabyte takes a second of the
         # event loop's time.
         auto_decompress=False,
         keepalive_timeout=KEEPALIVE_SECONDS,
@@ -173,7 +173,7 @@ def make_runner(config: Config) -> Runner:
 
 
 def load_tables() -> None:
-    """Load what the first request that needs it would load, while all others wait: 30 ms for an address of another script."""
+    """Load tables that are made at their first use, which would block the event loop: 30 ms for an international domain."""
     email_key("you@bücher.example")
     search.pattern("x")
     common_passwords()
@@ -181,9 +181,9 @@ def load_tables() -> None:
 
 
 def spare_the_collector() -> None:
-    """Have the garbage collector pass over what stays for good, and look less often: a request leaves hardly any cycles.
+    """Have the garbage collector skip all present objects, and run less often: a request leaves hardly any cycles.
 
-    Measured: a twentieth of a submission's time.
+    Measured: it saves a twentieth of a submission's time.
     """
     gc.collect()
     gc.freeze()
@@ -191,12 +191,12 @@ def spare_the_collector() -> None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Bind the address before anything else is begun. Raises `OSError`."""
+    """Bind the address, before anything else is started. Raises `OSError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit all of these. Not TCP_USER_TIMEOUT: that takes a slow reader for one that is gone.
+        # Connections inherit all of these. TCP_USER_TIMEOUT is not set: it would close slow readers too.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in KEEP_ALIVE:
             if hasattr(socket, name):
@@ -211,7 +211,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def run(config: Config, sock: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is in flight."""
+    """Serve until SIGTERM or SIGINT, then finish the requests that are under way."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, sock, ready))
 

@@ -1,4 +1,4 @@
-"""What may be written to a terminal of what others wrote: files, programs, servers."""
+"""Writing to a terminal, in particular text from files, programs and servers, which may have control characters."""
 
 import io
 import os
@@ -10,20 +10,20 @@ STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def printable(text: str) -> str:
-    """Make one line of a text, and nothing that a terminal would take for a command."""
+    """Return a text as one line, without characters that a terminal would take for a command."""
     line = " ".join(text.split())
     return line if line.isprintable() else "".join(character if character.isprintable() else " " for character in line)
 
 
 def complain(text: str) -> None:
-    """Say what is wrong in one line, apart from what a command writes."""
+    """Write one line about what is wrong to standard error."""
     print(f"fw: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def complete_streams() -> None:
-    """Have the three standard streams be there, and take any text.
+    """Make sure that the three standard streams exist, and that standard output takes any text.
 
-    Where one is closed Python has None, and the next file or socket that is opened gets its number.
+    If one is closed Python has None for it, and the next file or socket that is opened gets its number.
     """
     for name, mode in STREAMS:
         if getattr(sys, name) is None:
@@ -33,7 +33,7 @@ def complete_streams() -> None:
 
 
 def drop_output() -> None:
-    """Forget what cannot be written any more: it is not to be tried again at the exit."""
+    """Drop output that cannot be written any more, so that Python does not try again at its exit."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -20,13 +20,13 @@ from fw.server import BACKLOG, Runner, make_runner, spare_the_collector
 log = logging.getLogger("fw.server")
 
 STOP_SECONDS: Final = 12
-"""What a worker has to finish what is in flight; platforms kill after 30 s, some after 15."""
+"""How long a worker may take to finish its requests; platforms kill after 30 s, some after 15."""
 SILENT_SECONDS: Final = 30
-"""A worker that has shown no sign of life for so long is replaced."""
+"""A worker that has not reported for so long is replaced."""
 
 
 class Service(BaseApplication):  # type: ignore[misc]
-    """gunicorn, configured by our configuration alone."""
+    """gunicorn, with settings from our configuration alone."""
 
     def __init__(self, config: Config, sock: socket.socket, ready: Callable[[], None]) -> None:
         self._config = config
@@ -36,7 +36,7 @@ class Service(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         settings: dict[str, Any] = {
-            # gunicorn closes what it is given: it gets a copy.
+            # gunicorn closes its socket, so it gets a copy.
             "bind": f"fd://{os.dup(self._sock.fileno())}",
             "workers": self._config.web_concurrency,
             "worker_class": "aiohttp.GunicornUVLoopWebWorker",
@@ -52,7 +52,7 @@ class Service(BaseApplication):  # type: ignore[misc]
             "on_exit": lambda _: log.info("stopped"),
         }
         if Path("/dev/shm").is_dir():  # noqa: S108
-            # Signs of life are written to a file: not to a disk, which may be slow or read-only.
+            # Workers report by a file; a disk may be slow or read-only.
             settings["worker_tmp_dir"] = "/dev/shm"  # noqa: S108
         for name, value in settings.items():
             self.cfg.set(name, value)
@@ -72,13 +72,13 @@ class Service(BaseApplication):  # type: ignore[misc]
 
 
 def forget_worker(arbiter: Arbiter, worker: Any) -> None:
-    """Take the gauges of a worker that has ended out of the metrics."""
+    """Remove the gauges of a worker that has ended from the metrics."""
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
     log.info("worker gone", extra={"worker": worker.pid})
 
 
 def end_worker(arbiter: Arbiter, worker: Any) -> None:
-    """End a worker here and now: it is a fork, and must not unwind into what its parent has opened, the database above all."""
+    """Exit at once: a worker is a fork, and must not run the clean-up of its parent, which would stop the database."""
     log.info("worker stopped")
     sys.stdout.flush()
     sys.stderr.flush()
@@ -86,9 +86,9 @@ def end_worker(arbiter: Arbiter, worker: Any) -> None:
 
 
 def run(config: Config, sock: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve with several processes until SIGTERM or SIGINT; one that dies is replaced. Raises `ConfigError` if none starts."""
+    """Serve by several processes until SIGTERM or SIGINT; one that dies is replaced. Raises `ConfigError` if none starts."""
     logging.getLogger("gunicorn.error").propagate = False
     try:
         Service(config, sock, ready).run()
     except HaltServer:
-        raise ConfigError("the server processes do not start; what was said before says why") from None
+        raise ConfigError("the server processes do not start; the messages before this one say why") from None

@@ -1,12 +1,12 @@
--- The schema that the migrations lead to, as one text to read. A test proves that it is the same.
+-- The schema that all migrations together make, as one text to read. A test checks that it is the same.
 
--- People, their sessions and what they are billed for.
--- users and widgets are small and read by every inbox: reference tables, once there is more than one machine.
+-- Users, their sessions and tokens.
+-- users and widgets are small, and read for every inbox: if the data is ever spread over machines, each gets a copy of them.
 
 CREATE TABLE users (
     id uuid PRIMARY KEY,
     email text NOT NULL,
-    -- Case-folded by the application: lower() depends on the collation of the database, this does not.
+    -- Case-folded by the application, since lower() depends on the collation of the database.
     email_key text NOT NULL CONSTRAINT users_email_key UNIQUE,
     username text NOT NULL,
     hashed_password text NOT NULL,
@@ -15,14 +15,14 @@ CREATE TABLE users (
     last_login timestamptz,
     profile_image text,
     email_verified_at timestamptz,
-    -- Tells one password of an account from the next: the hash of the same password may be renewed.
+    -- Counts the passwords of an account. A new hash of the same password has the same version.
     password_version integer NOT NULL DEFAULT 0
 );
 
 -- Usernames are ASCII. "C" keeps lower() the same in every locale (in Turkish the lower case of I is not i).
 CREATE UNIQUE INDEX users_username_key ON users (lower(username COLLATE "C"));
 
--- The two digits of a hash's cost ($2b$12$...): the highest of all is one look-up, at every login.
+-- The two digits of a hash's cost ($2b$12$...): every login looks up the highest cost of all hashes.
 CREATE INDEX users_cost_key ON users (substring(hashed_password COLLATE "C" FROM '^\$2.\$([0-9]{2})\$'));
 
 CREATE TABLE sessions (
@@ -44,19 +44,19 @@ CREATE TABLE service_tokens (
     revoked_at timestamptz
 );
 
--- A reset token is kept as its SHA-256 alone, and used once.
+-- Reset tokens, of which only the SHA-256 is stored. Each can be used once.
 CREATE TABLE password_resets (
     user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     token_hash bytea NOT NULL CONSTRAINT password_resets_token_key UNIQUE,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
-    -- It is for the address that it was sent to, and good no longer than the account has it.
+    -- The address that the token was made for: the token is not valid once the account has another one.
     email_key text NOT NULL DEFAULT '',
     PRIMARY KEY (user_id, token_hash)
 );
 
--- Sets a password if the one that was checked, by its version, still holds, and ends all sessions but p_session_id (null:
--- none is spared). False where it does not hold, or there is no such account.
+-- Sets a password if p_password_version, that of the password that was checked, is still the account's, and ends all sessions
+-- but p_session_id (null: all). Returns false if the version is another one, or there is no such account.
 CREATE FUNCTION password_change(p_user_id uuid, p_password_version integer, p_hashed_password text, p_session_id uuid)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -68,12 +68,12 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    -- A statement of its own sees what was committed while the one before waited for the lock on the account: every session
-    -- of a login that had the lock first. A login that gets it later finds another version.
+    -- This is a separate statement so that it sees what was committed while the first one waited for the lock on the account:
+    -- the sessions of logins that had the lock before. A login that gets the lock later finds another version.
     UPDATE sessions AS s
     SET revoked_at = now()
     WHERE s.user_id = p_user_id AND s.id IS DISTINCT FROM p_session_id AND s.revoked_at IS NULL;
-    -- A reset token is for the password that was forgotten: it goes with it.
+    -- A reset token replaces one password: it ends when that is replaced in any way.
     DELETE FROM password_resets AS r
     WHERE r.user_id = p_user_id;
     PERFORM pg_notify('fw_session', p_user_id::text);
@@ -81,7 +81,7 @@ BEGIN
 END
 $$;
 
--- Uses a reset token once: sets the password, and ends all sessions. Answers whose it was, or null where it is no longer good.
+-- Uses a reset token once: sets the password, and ends all sessions. Returns the id of its user, or null if it is not valid.
 CREATE FUNCTION password_reset(p_token_hash bytea, p_hashed_password text)
 RETURNS uuid
 LANGUAGE plpgsql
@@ -91,12 +91,12 @@ DECLARE
     v_password_version integer;
     v_email_key text;
 BEGIN
-    -- The lock on the account comes first, as it does where the password is changed: nobody waits in a circle.
+    -- The lock on the account is taken first, as in password_change, so the two never end in a deadlock.
     SELECT u.id, u.password_version, u.email_key INTO v_user_id, v_password_version, v_email_key
     FROM users AS u
     WHERE u.id = (SELECT r.user_id FROM password_resets AS r WHERE r.token_hash = p_token_hash)
     FOR NO KEY UPDATE;
-    -- From here on it shows whether somebody else has used the token, or ended it.
+    -- Under the lock: another call may have used the token, or ended it.
     IF NOT EXISTS (
         SELECT FROM password_resets AS r
         WHERE r.token_hash = p_token_hash AND r.email_key = v_email_key AND r.expires_at > now()
@@ -108,15 +108,15 @@ BEGIN
 END
 $$;
 
--- Attempts counted in windows that begin with the first one; unlogged, since a crash may forget them.
+-- Attempts counted in windows of time that begin with the first attempt. Unlogged, since a crash may lose them.
 CREATE UNLOGGED TABLE attempts (
     key text PRIMARY KEY,
     count integer NOT NULL,
     window_ends_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 
--- Counts one attempt under each key and answers, a key, how many the window has seen and the seconds it still lasts.
--- Keys are taken in order, so that two callers with the same keys never wait for each other in a circle.
+-- Counts one attempt under each key. Returns for each key how many its window has, and how many seconds it still lasts.
+-- Keys are locked in order, so that two calls with the same keys never end in a deadlock.
 CREATE FUNCTION attempts_count(p_keys text[], p_seconds integer[])
 RETURNS TABLE (place integer, attempts integer, seconds_left double precision)
 LANGUAGE sql
@@ -133,20 +133,20 @@ $$;
 
 -- An inbox is a log with a cursor: whatever happens to it takes the next number of that inbox, in the same transaction.
 
--- Rewritten in place with every change: the free space keeps those updates inside one page (HOT).
+-- Every change updates a row: the free space lets the new version stand in the same page (HOT).
 CREATE TABLE inboxes (
     user_id uuid PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
     cursor bigint NOT NULL DEFAULT 0,
     unread_count integer NOT NULL DEFAULT 0,
     total_count integer NOT NULL DEFAULT 0,
-    -- Deletions up to this number may have been purged: older readers begin anew.
+    -- Deletions up to this number may have been purged: readers with a lower cursor have to read the list anew.
     horizon bigint NOT NULL DEFAULT 0,
-    -- No item has an id above it. A nil id is below all others.
+    -- The highest id that any item has had; the nil id, which is below all others, if there were none.
     last_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'
 ) WITH (fillfactor = 20);
 
--- No foreign key: every change goes through the functions below, which hold the lock on the inbox, so none can outlive
--- its inbox, and the check a row (a fifth of an insert's time) is saved. Ids are UUIDv7: their order is the order of time.
+-- There is no foreign key, whose check takes a fifth of an insert's time. It is not needed: every change goes through the
+-- functions below, which lock the inbox, so no row outlives its inbox. Ids are UUIDv7: their order is the order of time.
 CREATE TABLE feedback (
     user_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -158,17 +158,17 @@ CREATE TABLE feedback (
     is_read boolean NOT NULL DEFAULT false,
     ip_address inet,
     message text NOT NULL,
-    -- As it was sent: jsonb would write 1e300 out in 301 digits.
+    -- json keeps the numbers as they were sent; jsonb would write 1e300 as 301 digits.
     metadata json,
     PRIMARY KEY (user_id, id)
 );
 
 CREATE UNIQUE INDEX feedback_cursor_key ON feedback (user_id, cursor);
 
--- Only deletions pay for this one.
+-- Only deleted items are in this index, so only deletions write to it.
 CREATE INDEX feedback_deleted_key ON feedback (deleted_at) WHERE deleted_at IS NOT NULL;
 
--- Only what came through a widget pays for this one.
+-- Only feedback that came through a widget is in this index.
 CREATE INDEX feedback_widget_key ON feedback (user_id, widget_id, id) WHERE widget_id IS NOT NULL;
 
 CREATE TABLE idempotency (
@@ -191,7 +191,7 @@ AS $$
     SELECT ('x0' || left(p_id::text, 8) || substr(p_id::text, 10, 4) || substr(p_id::text, 16, 3))::bit(64)::bigint
 $$;
 
--- The same UUIDv7 with another time.
+-- Returns a UUIDv7 with its time replaced.
 CREATE FUNCTION id_at(p_id uuid, p_time bigint)
 RETURNS uuid
 LANGUAGE sql
@@ -200,7 +200,7 @@ AS $$
     SELECT (left(lpad(to_hex(p_time), 15, '0'), 12) || '7' || right(to_hex(p_time), 3) || substr(p_id::text, 19))::uuid
 $$;
 
--- Moves ids (ascending) up as far as they need to follow p_last, in the same order: a hybrid clock.
+-- Returns ids (ascending) with their times moved up as far as needed for all to be above p_last, in the same order.
 CREATE FUNCTION ids_after(p_last uuid, p_ids uuid[])
 RETURNS uuid[]
 LANGUAGE sql
@@ -210,11 +210,12 @@ AS $$
     FROM unnest(p_ids) WITH ORDINALITY AS u (id, n)
 $$;
 
--- Appends rows to one inbox. The arrays are parallel, a row each, and the ids ascend; p_keys is null if no row has an
--- idempotency key. A row whose id is not above all in the inbox gets a later one.
--- Answers no row if there is no such inbox, and a null cursor if it is locked and p_skip_locked does not let us wait; else the
--- cursor after the change and, if any row is not stored under its own id, an array with a row's id: of an earlier row with the
--- same key and body, or a later one than its own; the nil id (same key, another body); or null (stored under its own).
+-- Appends rows to one inbox. The arrays are parallel, with one element a row, and the ids ascend; p_keys is null if no row has
+-- an idempotency key. A row whose id is not above all ids in the inbox gets a later one.
+-- Returns no row if there is no such inbox, and a null cursor if the inbox is locked and p_skip_locked is set. Else it returns
+-- the cursor after the change and, if any row is not stored under its own id, an array with one element a row: the id of the
+-- earlier row with the same key and body; a later id than its own; the nil id if that key came with another body; or null if
+-- the row is stored under its own id.
 CREATE FUNCTION inbox_append(
     p_user_id uuid,
     p_ids uuid[],
@@ -236,7 +237,7 @@ DECLARE
     v_ids uuid[] := p_ids;
     v_created_at timestamptz[] := p_created_at;
     v_earlier uuid[];
-    -- The places of the rows that are new, among themselves; null if all are.
+    -- For each row its number among the new rows, null if it is not new; null as a whole if all are new.
     v_places integer[];
     v_hash bytea;
     v_id uuid;
@@ -252,7 +253,7 @@ BEGIN
     END IF;
 
     IF p_keys IS NOT NULL THEN
-        -- The lock comes first: whoever holds it sees every key that was committed before.
+        -- The lock is taken first: under it, every key that was committed before is visible.
         SELECT i.last_id INTO v_last FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
         IF NOT FOUND THEN
             RETURN;
@@ -323,9 +324,9 @@ BEGIN
 END
 $$;
 
--- Marks items of one inbox read or unread, by id (p_ids) or all that arrived up to a cursor (p_up_to), p_most at once.
--- Answers the items that changed, each with its new number; what already is so stays as it was. The columns are listed: a
--- function that returns a table's own row type fails where it waits while a column is added.
+-- Marks items of one inbox read or unread, by id (p_ids) or all that arrived up to a cursor (p_up_to), at most p_most.
+-- Returns the items that changed, each with its new number; items that already are so do not change. The columns are listed
+-- because a function that returns a table's row type fails if a column is added while it waits.
 CREATE FUNCTION inbox_mark(p_user_id uuid, p_ids uuid[], p_up_to bigint, p_is_read boolean, p_most integer)
 RETURNS TABLE (
     id uuid, user_id uuid, message text, created_at timestamptz, is_read boolean, ip_address inet, metadata json, widget_id uuid,
@@ -376,7 +377,8 @@ BEGIN
 END
 $$;
 
--- Deletes an item: its text goes at once, its number stays as a tombstone for readers that were away. False where it is not there.
+-- Deletes an item: its text at once, while its number stays as a tombstone for readers that come back later. Returns false if
+-- there is no such item.
 CREATE FUNCTION inbox_delete(p_user_id uuid, p_id uuid)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -404,7 +406,8 @@ BEGIN
 END
 $$;
 
--- Forgets the oldest deletions of an inbox from before a moment, p_most at once, and moves its horizon up to them. Answers how many.
+-- Removes the oldest deletions of an inbox from before a moment, at most p_most, and moves its horizon up to them. Returns
+-- how many it removed.
 CREATE FUNCTION inbox_forget(p_user_id uuid, p_before timestamptz, p_most integer)
 RETURNS integer
 LANGUAGE plpgsql
@@ -433,7 +436,7 @@ BEGIN
 END
 $$;
 
--- Deletes an account with all that is its own. False where it is not there.
+-- Deletes an account with everything that belongs to it. Returns false if there is no such account.
 CREATE FUNCTION account_delete(p_user_id uuid)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -449,7 +452,7 @@ BEGIN
 END
 $$;
 
--- Widgets, and the counters of what is recorded nowhere else.
+-- Widgets, and the counters of their views and opens.
 
 CREATE TABLE widgets (
     id uuid PRIMARY KEY,
@@ -464,8 +467,8 @@ CREATE TABLE widgets (
 
 CREATE INDEX widgets_user_key ON widgets (user_id, id);
 
--- Views and opens in quarters of an hour (UTC): every offset of today's time zones is a whole number of them,
--- so a day of any zone is a sum of rows.
+-- Views and opens by quarters of an hour (UTC). The offset of every present time zone is a whole number of quarters, so a day
+-- in any zone is a sum of rows.
 CREATE TABLE widget_events (
     user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     widget_id uuid NOT NULL,
@@ -475,8 +478,8 @@ CREATE TABLE widget_events (
     PRIMARY KEY (user_id, widget_id, quarter)
 ) WITH (fillfactor = 70);
 
--- Makes a widget unless its owner already has as many as p_free or, on premium, p_premium. The lock on the owner makes
--- racers count one after the other. Answers no row where the limit is reached.
+-- Makes a widget unless its owner already has p_free of them or, on premium, p_premium. The lock on the owner makes
+-- simultaneous calls count one after the other. Returns no row if the limit is reached.
 CREATE FUNCTION widget_create(
     p_user_id uuid, p_id uuid, p_created_at timestamptz, p_name text, p_type text, p_theme text, p_settings jsonb,
     p_is_active boolean, p_free integer, p_premium integer
@@ -502,7 +505,7 @@ BEGIN
 END
 $$;
 
--- Places of readers (live sockets, waiting polls), leased by processes. Unlogged: after a crash the processes tell them anew.
+-- Places of readers (live sockets, waiting polls), leased by processes. Unlogged: after a crash the processes write them anew.
 
 CREATE UNLOGGED TABLE reader_processes (
     id uuid PRIMARY KEY,
@@ -516,14 +519,14 @@ CREATE UNLOGGED TABLE reader_places (
     PRIMARY KEY (user_id, process_id)
 ) WITH (fillfactor = 70);
 
--- Leases one more place of a user to a process unless p_most are leased to processes that live. Answers whether it did.
+-- Leases one more place of a user to a process, unless p_most are leased to live processes. Returns whether it did.
 CREATE FUNCTION readers_take(p_user_id uuid, p_process_id uuid, p_most integer)
 RETURNS boolean
 LANGUAGE plpgsql
 SET lock_timeout = '2s'
 AS $$
 BEGIN
-    -- One at a time: what is counted next is counted by a snapshot that comes after the lock.
+    -- One call a user at a time. The next statement has a snapshot from after the lock, so it counts all leases.
     PERFORM pg_advisory_xact_lock(hashtextextended(p_user_id::text, 7236837236));
     IF (
         SELECT coalesce(sum(r.places), 0)

@@ -72,8 +72,8 @@ async def test_a_server_whose_task_does_not_run_is_not_ready_and_says_so(
     monkeypatch.setattr(background, "RETRY_SECONDS", (0.5,))
     client = await make_client()
     hub = client.app[HUB]  # type: ignore[index]
-    monkeypatch.setattr(hub, "_close_dead", None)
-    hub._doubted.add("somebody")
+    monkeypatch.setattr(hub, "_close_ended", None)
+    hub._to_check.add("somebody")
     hub._work.set()
 
     async def answer() -> str:

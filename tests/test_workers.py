@@ -83,5 +83,5 @@ with server.bind("127.0.0.1", 0) as sock:
     )
     complaints = (await process.communicate())[1].decode()
     assert process.returncode == 1
-    said = "the server processes do not start; what was said before says why"
+    said = "the server processes do not start; the messages before this one say why"
     assert complaints.splitlines()[-1] == f"fw.config.ConfigError: {said}"

@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 
 from fw.accounts.passwords import PASSWORDS
 from fw.accounts.tokens import BILLING, CALLER, TOKENS, Caller, Ticket
-from fw.accounts.user import own
+from fw.accounts.user import require_account
 from fw.database.pool import DATABASE, Row
 from fw.errors import Forbidden, Invalid, Unauthorized
 from fw.web.address import caller_bucket
@@ -20,7 +20,7 @@ log = logging.getLogger("fw.auth")
 
 
 def bearer_token(request: web.Request) -> str:
-    """Return the token in a request's head; one of another scheme is as bad as none. Raises `Unauthorized`."""
+    """Return the bearer token of a request. Raises `Unauthorized` if there is none, or one of another scheme."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthorized
@@ -28,16 +28,16 @@ def bearer_token(request: web.Request) -> str:
 
 
 def check_scope(caller: Caller, access: Access) -> None:
-    """Let a token do only what its scope is for. Raises `Forbidden`."""
+    """Raises `Forbidden` if the scope of the caller's token does not cover the route."""
     if caller.scope == BILLING and access is not Access.OWNER_OR_BILLING:
         raise Forbidden("A billing token can set premium and do nothing else.")
 
 
 async def check_password(request: web.Request, password: str) -> Row:
-    """Return what is stored of the caller's account if this is its password. Raises `Invalid`."""
+    """Return the caller's row of `users.hashed_password` if the password is right. Raises `Invalid` if not."""
     user_id = request[CALLER].user_id
     await request.app[LIMITS].count(login_account=f"{user_id} {caller_bucket(request)}")
-    current = own(await request.app[DATABASE].row("users.hashed_password", user_id))
+    current = require_account(await request.app[DATABASE].row("users.hashed_password", user_id))
     if not await request.app[PASSWORDS].matches(password, current["hashed_password"]):
         log.warning("password check failed", extra={"user_id": user_id})
         raise wrong_password()
@@ -45,8 +45,8 @@ async def check_password(request: web.Request, password: str) -> Row:
 
 
 async def outdated(request: web.Request) -> Invalid:
-    """Make the refusal of a password that has changed since it was checked. Raises `Unauthorized` if the account is gone."""
-    own(await request.app[DATABASE].row("users.own", request[CALLER].user_id))
+    """Return the error for a password that has changed since it was checked. Raises `Unauthorized` if the account is gone."""
+    require_account(await request.app[DATABASE].row("users.own", request[CALLER].user_id))
     return wrong_password()
 
 
@@ -55,14 +55,14 @@ def wrong_password() -> Invalid:
 
 
 def session_of(request: web.Request, ticket: Ticket) -> tuple[str, datetime, str | None]:
-    """Return what is kept of a session: its id, its end, and the program that opened it."""
+    """Return what is stored of a session: its id, its end, and the `User-Agent` that opened it."""
     agent = request.headers.get("User-Agent", "").encode("utf-8", "replace").decode().replace("\0", "")
     return ticket.session_id, ticket.expires_at, agent[:200] or None
 
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let only those through whom the route table names. What has no route of its own (404, preflights) is for anyone."""
+    """Let a caller through if the route table allows it. Requests without a route of ours (404, preflights) are for anyone."""
     access = request.app[ACCESS].get(request.match_info.route, Access.ANYONE)
     if access is Access.ANYONE:
         return await handler(request)

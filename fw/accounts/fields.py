@@ -1,4 +1,4 @@
-"""Accounts: registering, logging in, changing."""
+"""The fields of accounts: e-mail addresses, usernames, passwords, pictures."""
 
 import re
 from typing import Any, Final, NamedTuple
@@ -11,9 +11,9 @@ from fw.web.fields import IPV6, PORT, SPACE, Matching, Rule, Text, storable
 
 USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
 RESERVED: Final = frozenset(
-    # Literals that stand, or could stand, where a username stands in a path.
+    # Words that stand in a path, or may one day, in the place of a username.
     "changes events feedback live login logout me password premium profile read register reset stats unread widgets "
-    # Names that would be taken for the service itself.
+    # Names that readers would mistake for the service itself.
     "about abuse account accounts admin administrator api auth billing blog contact dashboard docs email feedbackwave health "
     "help home inbox info legal mail metrics moderator null official openapi owner postmaster pricing privacy problems ready "
     "root security service settings signin signup sitemap static status support system team terms undefined user username "
@@ -22,19 +22,19 @@ RESERVED: Final = frozenset(
 NOT_IN_URLS: Final = rf"{SPACE}\x00-\x1f\x7f\x22<>\\^`{{|}}"
 HTTPS: Final = rf"[Hh][Tt][Tt][Pp][Ss]://([^{NOT_IN_URLS}/?#@:\[\]]+|\[({IPV6})\])(:({PORT}))?([/?#][^{NOT_IN_URLS}]*)?"
 TYPED: Final = 4096
-"""Characters of what is typed as a password that has been set: more than any has."""
+"""Most characters of a password that is to be checked; a password that can be set is shorter."""
 EXAMPLE_PASSWORD: Final = "a long one of yours"
 
 
 class Email(NamedTuple):
-    """An address as it is written to, and folded as it is compared."""
+    """An address as mail is sent to it, and its key: the same, case-folded, for comparisons."""
 
     address: str
     key: str
 
 
 class EmailField(Rule[Email]):
-    """An e-mail address by its syntax; no DNS is asked."""
+    """An e-mail address; its syntax is checked, and no DNS look-up is made."""
 
     def read(self, value: Any) -> Email:
         if not isinstance(value, str) or len(value) > 320:
@@ -50,7 +50,7 @@ class EmailField(Rule[Email]):
 
 
 class Username(Matching):
-    """A username that may be taken, kept as typed."""
+    """A username that is not reserved, kept as typed."""
 
     def __init__(self, **options: Any) -> None:
         error = "Must be 3 to 30 letters (A-Z), digits, '_' or '-', and begin with a letter or digit."
@@ -63,7 +63,7 @@ class Username(Matching):
 
 
 class NewPassword(Text):
-    """A password that may be set: any characters, exactly as typed, but none of the most common."""
+    """A new password: any characters, exactly as typed, but none of the most common passwords."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(8, 256, example=EXAMPLE_PASSWORD, required=True, **options)
@@ -95,6 +95,6 @@ class ImageUrl(Matching):
 
 
 def refuse_own_name(password: str, *names: str, field: str = "password") -> None:
-    """Refuse a password that is the account's own username or e-mail address (ASVS 5.0, 6.2.11)."""
+    """Raises `ValidationError` if the password is the account's own username or e-mail address (ASVS 5.0, 6.2.11)."""
     if password.casefold() in {name.casefold() for name in names}:
         raise ValidationError({field: ["Must not be your username or e-mail address."]})

@@ -1,4 +1,4 @@
-"""Registering, logging in and out, and passwords."""
+"""Logging in."""
 
 import logging
 from collections.abc import Mapping
@@ -27,14 +27,14 @@ log = logging.getLogger("fw.auth")
 
 
 class LoginName(NamedTuple):
-    """A name that was typed, as accounts are looked up by it, and as attempts are counted: either field is None."""
+    """The name that was typed, folded for the look-up and for counting attempts: one of the fields is None."""
 
     username: str | None
     email_key: str | None
 
 
 class Login(Body):
-    """A password and one of the three names of its account."""
+    """A password, and the name of its account in one of three fields."""
 
     component = "UserLogin"
     username = Text(1, 320, example="you")
@@ -69,7 +69,7 @@ async def login(request: web.Request) -> web.Response:
     await limits.count(login=address)
     values = await read_object(request)
     name = login_name(values)
-    # By what was typed, and before it is looked up: whether there is such an account makes no difference.
+    # Counted by what was typed, before the look-up: whether the account exists makes no difference.
     await limits.count(login_account=f"{name!r} {address}")
     known = await database.row("users.credentials", *name)
     assert known
@@ -88,16 +88,16 @@ async def login(request: web.Request) -> web.Response:
 
 
 def login_name(typed: Mapping[str, Any]) -> LoginName:
-    """Make of the name in a login what is compared, in all its spellings; a `login` with an "@" is an e-mail address."""
+    """Return the name of a login as it is compared, the same for all spellings; a `login` with an "@" is an e-mail address."""
     login = typed.get("login", "")
     if "email" in typed or "@" in login:
         return LoginName(None, email_key(typed.get("email", login)))
-    # As the database does it: usernames are ASCII, and other letters are nobody's.
+    # Only ASCII letters are folded, as in the database: usernames have no others.
     return LoginName(typed.get("username", login).encode().lower().decode(), None)
 
 
 def email_key(typed: str) -> str:
-    """Make of an e-mail address what is compared: without regard to case, in any script and spelling of its domain."""
+    """Return an e-mail address as it is compared: case-folded, and the same for all spellings of its domain."""
     try:
         return validate_email(typed, check_deliverability=False).normalized.casefold()
     except EmailNotValidError:

@@ -1,4 +1,4 @@
-"""Changing a password, and setting a forgotten one anew."""
+"""Changing a password, and resetting a forgotten one."""
 
 import logging
 
@@ -59,7 +59,7 @@ async def change_password(request: web.Request) -> web.Response:
 
 @operation("auth_reset_password", Answer(204), body=PasswordReset(), refuses=(TooManyRequests,))
 async def reset_password(request: web.Request) -> web.Response:
-    """Set a new password by a reset token, once, and end all sessions."""
+    """Set a new password with a reset token, which works once, and end all sessions."""
     await request.app[LIMITS].count(login=caller_bucket(request))
     values = await read_object(request)
     token_hash = reset_token_hash(values["token"])

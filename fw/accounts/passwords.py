@@ -1,4 +1,4 @@
-"""Passwords: bcrypt over a hash of all their characters, never on the event loop."""
+"""Passwords: hashed by SHA-384 and then by bcrypt, in threads, so that the event loop does not wait."""
 
 import asyncio
 import base64
@@ -19,18 +19,18 @@ from fw.errors import Unavailable
 T = TypeVar("T")
 
 WAITING: Final = 100
-"""Hashes that may wait; at cost 12 on two cores that is some 12 seconds. More are refused with 503."""
+"""How many hashes may wait; at cost 12 on two cores that takes some 12 seconds. More are refused with 503."""
 
 
 class Verdict(NamedTuple):
-    """Whether a password is the one that was hashed, and its new hash where the old one is not of today's cost."""
+    """Whether a password matches its hash, and a new hash if the old one was made at another cost than the configured one."""
 
     matches: bool
     renewed: str | None = None
 
 
 class Passwords:
-    """Hashes and verifies in as many threads as there are cores: bcrypt releases the interpreter's lock."""
+    """Hashes and verifies in as many threads as there are cores: bcrypt releases the global interpreter lock."""
 
     def __init__(self, config: Config) -> None:
         self._cost = config.bcrypt_cost
@@ -60,13 +60,13 @@ class Passwords:
         return await self._in_thread(lambda: check(password, hashed_password))
 
     async def verify(self, password: str, hashed_password: str | None, highest_cost: int | None) -> Verdict:
-        """Check the password of a login, where `None` for a hash is an account that does not exist.
+        """Check the password of a login; the hash is None if there is no such account.
 
-        A failure takes the time of one hash of the highest cost that is stored (`None`: there is no account at all), whether
-        the account exists or not. Raises `Unavailable` if too many hashes wait.
+        A failure takes as long as one hash of the highest cost that is stored (None if there is no account at all), whether
+        the account exists or not: the time tells nothing. Raises `Unavailable` if too many hashes wait.
         """
         highest = self._cost if highest_cost is None else highest_cost
-        return await self._in_thread(lambda: self._verify(password, hashed_password or nobody(highest), highest))
+        return await self._in_thread(lambda: self._verify(password, hashed_password or unmatchable_hash(highest), highest))
 
     def _hash(self, password: str) -> str:
         return bcrypt.hashpw(digest(password), bcrypt.gensalt(self._cost)).decode()
@@ -75,9 +75,9 @@ class Passwords:
         cost = cost_of(hashed_password)
         if check(password, hashed_password):
             return Verdict(True, None if cost == self._cost else self._hash(password))
-        # 2^c rounds are done: with 2^c + 2^(c+1) + ... + 2^(m-1) more they are 2^m, as many as one hash of the highest cost m.
+        # 2^c rounds are done; 2^c + 2^(c+1) + ... + 2^(m-1) more make 2^m, as many as one hash of the highest cost m.
         for missing in range(cost, highest):
-            check(password, nobody(missing))
+            check(password, unmatchable_hash(missing))
         return Verdict(False)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -98,22 +98,22 @@ def check(password: str, hashed_password: str) -> bool:
 
 
 def cost_of(hashed_password: str) -> int:
-    """Return the power of two that is the number of a hash's rounds (`$2b$12$...`: 2^12)."""
+    """Return the cost of a hash, 12 for `$2b$12$...`: it was made in 2^12 rounds."""
     return int(hashed_password.split("$")[2])
 
 
-def nobody(cost: int) -> str:
-    """Make a hash that nothing matches, as costly to check as a real one."""
+def unmatchable_hash(cost: int) -> str:
+    """Return a hash that no password matches, and that takes as long to check as a real one."""
     return f"$2b${cost:02d}${'.' * 53}"
 
 
 def digest(password: str) -> bytes:
-    """Make 64 bytes of any password: bcrypt refuses more than 72, and stops at a NUL (OWASP Password Storage, pre-hash)."""
+    """Return 64 bytes for any password: bcrypt refuses more than 72, and stops at a NUL (OWASP Password Storage, pre-hash)."""
     return base64.b64encode(hashlib.sha384(password.encode()).digest())
 
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """Return the most common passwords, in lower case; the file tells its sources."""
+    """Return the most common passwords, in lower case; the file names its sources."""
     lines = (Path(__file__).parent / "common_passwords.txt").read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if not line.startswith("#"))

@@ -5,7 +5,7 @@ import logging
 from aiohttp import web
 
 from fw.accounts.tokens import BILLING, CALLER
-from fw.accounts.user import User, own
+from fw.accounts.user import User, require_account
 from fw.config import CONFIG
 from fw.database.pool import DATABASE
 from fw.errors import Forbidden, Invalid, NotFound
@@ -21,12 +21,12 @@ log = logging.getLogger("fw.auth")
 class Premium(Body):
     component = "UserPremium"
     is_premium = Flag(required=True)
-    username = Text(1, 320, example="you", **says("Whose, where billing asks; else the caller's own."))
+    username = Text(1, 320, example="you", **says("The account, if billing asks; else it is the caller's own."))
 
 
 @operation("users_set_premium", Answer(200, User()), body=Premium(), refuses=(Forbidden, NotFound))
 async def set_premium(request: web.Request) -> web.Response:
-    """Set premium: billing for anyone, a user off for themselves, and on where the configuration lets them."""
+    """Set premium: billing for anyone; users for themselves, off always, and on if the configuration allows it."""
     values = await read_object(request)
     caller, database = request[CALLER], request.app[DATABASE]
     username = values.get("username")
@@ -35,7 +35,7 @@ async def set_premium(request: web.Request) -> web.Response:
             raise Invalid(errors={"username": ["Missing data for required field."]})
         user = await database.change("users.set_premium", None, username, values["is_premium"])
     else:
-        own_name = own(await database.row("users.own", caller.user_id))["username"]
+        own_name = require_account(await database.row("users.own", caller.user_id))["username"]
         if (username or own_name).lower() != own_name.lower():
             raise Forbidden("Only billing sets premium for others.")
         if values["is_premium"] and not request.app[CONFIG].premium_self_service:

@@ -1,4 +1,4 @@
-"""Accounts: their public face, their profile, premium."""
+"""Accounts: the public profile, changing one's own, deleting the account."""
 
 import logging
 
@@ -7,7 +7,7 @@ from aiohttp import web
 from fw.accounts.authentication import check_password, outdated
 from fw.accounts.fields import EXAMPLE_PASSWORD, TYPED, USERNAME, EmailField, ImageUrl, Username
 from fw.accounts.tokens import CALLER
-from fw.accounts.user import Me, PublicUser, User, own
+from fw.accounts.user import Me, PublicUser, User, require_account
 from fw.database.bus import BUS, SESSIONS
 from fw.database.pool import DATABASE
 from fw.errors import EmailTaken, Invalid, NotFound, TooManyRequests, UsernameTaken
@@ -25,7 +25,7 @@ class Profile(Body):
     email = EmailField()
     username = Username()
     profile_image = ImageUrl(allow_none=True)
-    current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD, **says("Needed where the e-mail address changes."))
+    current_password = Text(0, TYPED, example=EXAMPLE_PASSWORD, **says("Needed if the e-mail address changes."))
     _something = at_least_one("email", "username", "profile_image")
 
 
@@ -51,11 +51,11 @@ async def public(request: web.Request) -> web.Response:
     refuses=(EmailTaken, UsernameTaken, TooManyRequests),
 )
 async def update_profile(request: web.Request) -> web.Response:
-    """Change what is given; another e-mail address only for whoever knows the password."""
+    """Change the given fields; another e-mail address takes the current password."""
     values = await read_object(request)
     user_id, database = request[CALLER].user_id, request.app[DATABASE]
     email, version = values.get("email"), None
-    if email is not None and email.key != own(await database.row("users.hashed_password", user_id))["email_key"]:
+    if email is not None and email.key != require_account(await database.row("users.hashed_password", user_id))["email_key"]:
         if "current_password" not in values:
             raise password_needed()
         version = (await check_password(request, values["current_password"]))["password_version"]
@@ -69,7 +69,7 @@ async def update_profile(request: web.Request) -> web.Response:
         version,
     )
     if user is None:
-        # The password has changed since it was checked; or the address has, and no longer is what was sent.
+        # Since it was read, the password has changed, or the address, which was the one that was sent.
         refusal = await outdated(request)
         raise refusal if version is not None else password_needed()
     return reply(user)
@@ -81,7 +81,7 @@ def password_needed() -> Invalid:
 
 @operation("users_delete", Answer(204), body=AccountDeletion(), refuses=(TooManyRequests,))
 async def delete(request: web.Request) -> web.Response:
-    """Delete the account with all that is its own, for whoever knows the password."""
+    """Delete the account and everything that belongs to it, for whoever knows the password."""
     values = await read_object(request)
     current = await check_password(request, values["current_password"])
     user_id = request[CALLER].user_id
@@ -94,5 +94,5 @@ async def delete(request: web.Request) -> web.Response:
 
 @operation("auth_me", Answer(200, Me()))
 async def me(request: web.Request) -> web.Response:
-    """Tell who the token speaks for."""
-    return reply(own(await request.app[DATABASE].row("users.me", request[CALLER].user_id)))
+    """Show the caller's own account."""
+    return reply(require_account(await request.app[DATABASE].row("users.me", request[CALLER].user_id)))

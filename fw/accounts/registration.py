@@ -39,8 +39,8 @@ class Register(Body):
 
 @operation("auth_register", Answer(201, Session()), body=Register(), refuses=(EmailTaken, UsernameTaken, TooManyRequests))
 async def register(request: web.Request) -> web.Response:
-    """Make an account and log it in."""
-    # What is not valid counts too, here and below: to find that out takes its time.
+    """Make an account and open its first session."""
+    # Invalid requests count too: it takes time to find out that they are.
     await request.app[LIMITS].count(registration=caller_bucket(request))
     values = await read_object(request)
     user_id = new_id()

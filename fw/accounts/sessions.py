@@ -1,4 +1,4 @@
-"""Sessions: ending one."""
+"""Logging out."""
 
 import logging
 

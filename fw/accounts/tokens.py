@@ -1,4 +1,4 @@
-"""Tokens: JWTs (HS256) that are as alive as their session in the database."""
+"""Tokens: JWTs (HS256), each valid for as long as its session in the database."""
 
 import hashlib
 import logging
@@ -23,14 +23,14 @@ AUDIENCE: Final = "feedbackwave-api"
 ALGORITHM: Final = "HS256"
 BILLING: Final = "billing"
 LEEWAY_SECONDS: Final = 60.0
-"""How far the clock of the host that made a token may be ahead of ours."""
+"""How many seconds the clock of the host that made a token may be ahead of ours."""
 REMEMBERED: Final = 10_000
 REQUIRED: Final = ("iss", "aud", "sub", "jti", "iat", "exp")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, until when (seconds since 1970): a user by id in a session, or (with a scope) another system."""
+    """Who calls: a user in a session or, if there is a scope, another system; until `expires_at` (seconds since 1970)."""
 
     user_id: str
     session_id: str
@@ -47,7 +47,7 @@ CALLER: Final[web.RequestKey[Caller]] = web.RequestKey("caller")
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A session about to be opened: its id, its end, how long it lives, and the token that stands for it."""
+    """A session that is about to be opened: its id, its end, how many seconds it lasts, and its token."""
 
     session_id: str
     expires_at: datetime
@@ -56,26 +56,26 @@ class Ticket:
 
 
 def reset_token_hash(token: str) -> bytes:
-    """Return what is kept of a reset token (ASVS 5.0, 6.5.1): it is random, so that a plain hash does."""
+    """Return what is stored of a reset token (ASVS 5.0, 6.5.1): it is random, so a plain hash is enough."""
     return hashlib.sha256(token.encode()).digest()
 
 
 class Tokens:
-    """Makes and checks tokens. The first secret signs, all verify, so that a secret can be changed at leisure."""
+    """Makes and checks tokens. The first secret signs and all verify, so a secret can be replaced while its tokens live."""
 
     def __init__(self, config: Config, database: Database) -> None:
         self._secrets = config.jwt_secrets
         self._ttl = timedelta(seconds=config.jwt_ttl)
         self._database = database
-        # What a token says does not change; whether its session lasts is asked every time.
+        # What a token says does not change; whether its session is still open is looked up every time.
         self._known: dict[str, Caller] = {}
 
     def issue(self, user_id: str) -> Ticket:
-        """Make the token of a new session of a user."""
+        """Make the token for a new session of a user."""
         return self._sign({"sub": user_id}, self._ttl)
 
     def issue_service(self, scope: str, life: timedelta) -> Ticket:
-        """Make a token for another system, good for one scope."""
+        """Make a token for another system, valid for one scope."""
         return self._sign({"sub": scope, "scope": scope}, life)
 
     def _sign(self, claims: dict[str, Any], life: timedelta) -> Ticket:
@@ -85,13 +85,13 @@ class Tokens:
         return Ticket(ticket_id, end, int(life.total_seconds()), jwt.encode(claims, self._secrets[0], ALGORITHM))
 
     async def authenticate(self, token: str) -> Caller:
-        """Find who a token speaks for. Raises `Unauthorized`."""
+        """Return the caller of a token. Raises `Unauthorized` if it is not valid, or its session has ended."""
         caller = self.verify(token)
         await self.confirm(caller)
         return caller
 
     async def confirm(self, caller: Caller) -> None:
-        """Make sure that a caller's session still lasts. Raises `Unauthorized`."""
+        """Raises `Unauthorized` if the caller's session has ended."""
         if caller.scope:
             row = await self._database.row("sessions.is_service_live", caller.session_id, caller.scope)
         else:
@@ -101,7 +101,7 @@ class Tokens:
             raise Unauthorized("This token is no longer valid.")
 
     def verify(self, token: str) -> Caller:
-        """Check everything about a token that needs no database. Raises `Unauthorized`, whatever the bytes."""
+        """Return the caller of a token, all checked but its session. Raises `Unauthorized` if anything is wrong with it."""
         caller = self._known.get(token)
         if caller is None:
             caller = self._decode(token)
@@ -123,7 +123,7 @@ class Tokens:
                     algorithms=[ALGORITHM],
                     audience=AUDIENCE,
                     issuer=ISSUER,
-                    # Of the end too, as far as this library sees; `verify` keeps to it exactly.
+                    # This library applies it to the end too; `verify` checks the end exactly.
                     leeway=LEEWAY_SECONDS,
                     options={"require": list(REQUIRED), "strict_aud": True},
                 )
@@ -133,7 +133,7 @@ class Tokens:
                 log.info("token refused", extra={"reason": type(error).__name__})
                 raise Unauthorized from None
             return _caller(claims)
-        log.info("token refused", extra={"reason": "signed by nobody we know"})
+        log.info("token refused", extra={"reason": "signed with an unknown secret"})
         raise Unauthorized
 
 

@@ -40,15 +40,15 @@ class Session(Output):
     expires_in = fields.Integer(required=True, metadata={"description": "Seconds that the token lives."})
 
 
-def own(row: Row | None) -> Row:
-    """Return the row of the caller's own account. Raises `Unauthorized` where it has just been deleted."""
+def require_account(row: Row | None) -> Row:
+    """Return the row of the caller's account. Raises `Unauthorized` if there is none: it has just been deleted."""
     if row is None:
         raise Unauthorized
     return row
 
 
 def with_token(user: Row | None, ticket: Ticket) -> dict[str, Any]:
-    """Make the answer to a registration or a login."""
+    """Return the answer to a registration or a login."""
     return {
         "user": user,
         "access_token": ticket.token,

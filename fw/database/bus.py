@@ -1,6 +1,6 @@
-"""The bus that carries hints between processes: that inboxes moved, that sessions of users ended. Two functions, twice.
+"""The bus that carries hints between processes, that inboxes have moved or sessions have ended: by NOTIFY or by Redis.
 
-A hint is only a hint: whoever hears it reads the table, so a lost one costs time and never data.
+A process that gets a hint reads the table, so a lost hint costs time and never data.
 """
 
 import asyncio
@@ -25,37 +25,37 @@ PUBLISH_SECONDS: Final = 0.5
 AWAY_SECONDS: Final = 2.0
 
 Hear = Callable[[str, list[str]], None]
-"""Takes a channel and the ids of the users that it tells of."""
+"""Called with the channel of a hint and the ids of the users that it is about."""
 
 
 class Lost(Exception):
-    """The connection to the bus is gone, or was never there."""
+    """The connection to the bus is lost, or could not be made."""
 
 
 class Subscription(Protocol):
-    """A live connection that hears."""
+    """A connection on which hints come in; `lost` is set when it ends."""
 
     lost: asyncio.Event
 
     async def probe(self) -> None:
-        """Ask for a sign of life. Raises `Lost`; the caller bounds the time."""
+        """Check that the connection answers. Raises `Lost` if not; the caller bounds the time."""
 
 
 class Bus(Protocol):
-    """Carries hints to every process that has subscribed, this one too. Open for as long as its block."""
+    """Carries hints to every process that has subscribed, this one too."""
 
     in_transaction: bool
-    """Whether the statements that change something tell of it themselves, so that `publish` has nothing to do."""
+    """Whether the statements that change something send the hints themselves, so that `publish` has nothing to do."""
 
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *_: object) -> None: ...
 
     async def publish(self, channel: str, user_ids: Collection[str]) -> None:
-        """Tell of users. Never raises: what could not be told is found by the sweep."""
+        """Send a hint about users. Never raises: the listener's sweep makes up for a hint that was not sent."""
 
     def subscribe(self, hear: Hear) -> AbstractAsyncContextManager[Subscription]:
-        """Hear until the block ends. Raises `Lost` where there is no connection."""
+        """Call `hear` with every hint until the block ends. Raises `Lost` if the connection cannot be made."""
 
 
 BUS: Final[web.AppKey[Bus]] = web.AppKey("bus")
@@ -75,7 +75,7 @@ class PostgresSubscription:
 
 
 class PostgresBus:
-    """LISTEN and NOTIFY. A notification is part of the transaction that it tells of: both happen, or neither."""
+    """LISTEN and NOTIFY. A notification is part of the transaction that it is about: both happen, or neither."""
 
     in_transaction = True
 
@@ -86,14 +86,14 @@ class PostgresBus:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close nothing: each subscription has closed its own connection."""
+        """Close nothing: each subscription closes its own connection."""
 
     async def publish(self, channel: str, user_ids: Collection[str]) -> None:
-        """Do nothing: the statement has."""
+        """Do nothing: the statement has sent the hint."""
 
     @asynccontextmanager
     async def subscribe(self, hear: Hear) -> AsyncIterator[PostgresSubscription]:
-        """Listen on a connection of its own: on one of the pool, LISTEN would end at its release."""
+        """Listen on a connection that is not in the pool: there LISTEN would end when it is released."""
 
         def take(connection: Any, pid: int, channel: str, payload: object) -> None:
             hear(channel, str(payload).split(","))
@@ -120,14 +120,14 @@ class RedisSubscription:
         self._answered = asyncio.Event()
 
     async def hear(self, hear: Hear) -> None:
-        """Pass messages on until the connection ends, however it does."""
+        """Pass hints on until the connection ends."""
         try:
             async for message in self._pubsub.listen():
                 if message["type"] == "message":
                     hear(message["channel"], message["data"].split(","))
                 elif message["type"] == "pong":
                     self._answered.set()
-        # Whatever the driver says, the connection is no more.
+        # After any error of the driver the connection is of no more use.
         except Exception as error:  # noqa: BLE001
             log.warning("redis lost", extra={"reason": type(error).__name__})
         finally:
@@ -143,12 +143,12 @@ class RedisSubscription:
 
 
 class RedisBus:
-    """Redis pub/sub, for when the hints outgrow NOTIFY, whose commit takes a lock of the whole database."""
+    """Redis pub/sub, for more hints than NOTIFY can carry: a commit with NOTIFY takes a lock on the whole database."""
 
     in_transaction = False
 
     def __init__(self, config: Config) -> None:
-        # The extra `redis`: nobody else pays for the import.
+        # Imported here: only the extra `redis` installs it.
         from redis.asyncio import Redis
 
         self._away_until = 0.0
@@ -164,22 +164,22 @@ class RedisBus:
             await self._client.aclose()
 
     async def publish(self, channel: str, user_ids: Collection[str]) -> None:
-        """Tell of users, after the change was committed."""
+        """Send a hint about users, after the change is committed."""
         clock = asyncio.get_running_loop().time
         if clock() < self._away_until:
             return
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await self._client.publish(channel, ",".join(user_ids))
-        # The change stands, whatever becomes of its hint.
+        # The change is committed, so a lost hint is no error.
         except Exception as error:  # noqa: BLE001
             log.warning("redis: a hint was lost", extra={"reason": type(error).__name__})
-            # Who waits for an answer is not to wait for a Redis that is away, again and again.
+            # Else every request would wait for a Redis that does not answer.
             self._away_until = clock() + AWAY_SECONDS
 
     @asynccontextmanager
     async def subscribe(self, hear: Hear) -> AsyncIterator[RedisSubscription]:
-        """Listen on a connection of its own."""
+        """Listen on a separate connection."""
         pubsub = self._client.pubsub()
         try:
             try:
@@ -200,5 +200,5 @@ class RedisBus:
 
 
 def make_bus(config: Config) -> Bus:
-    """Choose the bus by the configuration."""
+    """Return the bus that the configuration asks for."""
     return RedisBus(config) if config.redis_url else PostgresBus(config)

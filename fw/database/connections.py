@@ -1,4 +1,4 @@
-"""How many connections the processes of one start may open, against how many the database gives."""
+"""Compares how many connections the processes of one start may open with how many the database allows."""
 
 import logging
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from fw.database.statements import statements
 log = logging.getLogger("fw.database.connections")
 
 MIGRATING: Final = 2
-"""A process that starts migrates over two connections, beside those that serve already."""
+"""A process migrates over two connections when it starts, while others serve already."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many connections are wanted and how many there are; `sum` says both, and how they come about, in a sentence."""
+    """How many connections are wanted, how many are allowed, and a sentence (`sum`) that shows how both add up."""
 
     wanted: int
     given: int
@@ -30,18 +30,18 @@ class Capacity:
 
 
 def capacity(config: Config, connection: psycopg.Connection[Any]) -> Capacity:
-    """Compare what the configuration may open with what the server of a direct connection gives."""
+    """Compare how many connections the configuration may open with how many the server of a direct connection allows."""
     wanted, wanted_words = demand(config)
     given, given_words = supply(connection)
     return Capacity(wanted, given, f"{wanted_words} = {wanted} connections, of {given} that the database gives ({given_words})")
 
 
 def warn(config: Config, connection: psycopg.Connection[Any]) -> None:
-    """Log one warning, with the sum, where there could be too few connections."""
+    """Log one warning, with the sum, if there may be too few connections."""
     try:
         found = capacity(config, connection)
     except psycopg.Error as error:
-        # Not to know is no reason not to start.
+        # The server can start without this check.
         log.warning("connections could not be compared", extra={"reason": type(error).__name__})
         return
     if not found.is_enough:
@@ -49,10 +49,10 @@ def warn(config: Config, connection: psycopg.Connection[Any]) -> None:
 
 
 def demand(config: Config) -> tuple[int, str]:
-    """Return how many connections go to the server itself, and how they add up."""
+    """Return how many connections to the server itself may be opened, and how they add up."""
     processes = config.web_concurrency
     pooled = config.db_pool * processes
-    # Where Redis carries the hints nobody listens.
+    # If Redis carries the hints, no process listens.
     listeners = 0 if config.redis_url else processes
     parts = [] if config.is_pooled else [f"FW_DB_POOL {config.db_pool} x WEB_CONCURRENCY {processes}"]
     parts += [f"{listeners} listening"] * bool(listeners) + [f"{MIGRATING} migrating"]
@@ -63,7 +63,7 @@ def demand(config: Config) -> tuple[int, str]:
 
 
 def supply(connection: psycopg.Connection[Any]) -> tuple[int, str]:
-    """Return how many connections a role that is no superuser can have, and what sets the bound."""
+    """Return how many connections a role that is no superuser may have, and which setting bounds them."""
     cursor: psycopg.Cursor[DictRow] = psycopg.RawCursor(connection, row_factory=dict_row)
     row = cursor.execute(statements()["connections.given"]).fetchone()
     assert row

@@ -1,4 +1,4 @@
-"""The ear on the bus: one supervised subscription, which calls whoever is interested in a channel."""
+"""Listens to the bus: one supervised subscription, which hands each hint to the function for its channel."""
 
 import asyncio
 import contextlib
@@ -14,14 +14,14 @@ from fw.database.bus import Bus, Lost, Subscription
 log = logging.getLogger("fw.listener")
 
 PROBE_SECONDS: Final = 5.0
-"""How often, and how long at most, the connection is asked for a sign of life: a silent one is known dead after 10 s."""
+"""How often the connection is probed, and how long it may take to answer: a silent one is given up after 10 s."""
 SWEEP_SECONDS: Final = 30.0
-"""How often everybody is woken without a hint, for one that never came."""
+"""How often all readers are woken without a hint, in case one was lost."""
 RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
 
 
 class Listener:
-    """Listens, and reconnects for ever."""
+    """Listens to the bus, and connects again whenever the connection is lost."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Listener:
         refresh: Callable[[], None],
         background: Background,
     ) -> None:
-        """`hear` has what to call with the ids that were told, by channel; `refresh` is called if some may have been missed."""
+        """`hear` maps channels to functions that take the user ids of a hint; `refresh` is called if hints may be lost."""
         self._bus = bus
         self._hear_by_channel = hear
         self._refresh = refresh
@@ -53,7 +53,7 @@ class Listener:
                     attempt = 0
                     self.is_listening = True
                     log.info("listening")
-                    # Whatever happened while nobody listened is found out now.
+                    # Hints were lost while there was no connection.
                     self._refresh()
                     await self._watch(subscription)
             except (Lost, TimeoutError) as error:
@@ -65,7 +65,7 @@ class Listener:
             attempt += 1
 
     async def _watch(self, subscription: Subscription) -> None:
-        """Return, or raise, when the connection is dead: closed, or silent for too long."""
+        """Raises `Lost` or `TimeoutError` when the connection is closed, or silent for too long."""
         clock = asyncio.get_running_loop().time
         swept = clock()
         while True:

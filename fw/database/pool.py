@@ -1,4 +1,4 @@
-"""The pool of connections, and the one place where a driver's error becomes a problem."""
+"""The pool of connections. Errors of the driver become problems here and nowhere else."""
 
 import asyncio
 import logging
@@ -21,9 +21,9 @@ Row = Mapping[str, Any]
 T = TypeVar("T")
 
 USUAL_SECONDS: Final = 5.0
-"""How long a statement may take, the wait for its connection included: a server that has fallen silent is known by then."""
+"""How long a statement may take, with the wait for its connection; then the server is taken for dead."""
 STATEMENT_SECONDS: Final = 10.0
-"""How long the server works at a statement; only those that say so are waited for that long."""
+"""After how long the server cancels a statement; only calls that ask for it wait that long."""
 CLOSE_SECONDS: Final = 5.0
 YIELD_SECONDS: Final = 0.1
 
@@ -39,27 +39,27 @@ BROKEN: Final = (
     OSError,
     TimeoutError,
 )
-"""What says that the database, not the statement, is the trouble."""
+"""The errors that mean that the database does not work, and not that the statement is wrong."""
 
 
 class Locked(Unavailable):
-    """What the statement wants to change is locked by another one, and was not free in time."""
+    """Something that the statement has to change is locked, and was not free in time."""
 
-    sentence = "Something else is at work there right now; try again."
+    sentence = "Something else is changing this right now; try again."
 
 
 class Database:
-    """Runs named statements. Every wait is bounded; what cannot be had in time is `Unavailable` (503)."""
+    """Runs named statements. Every wait is bounded: if it takes too long, `Unavailable` (503) is raised."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._statements = statements.statements()
         self._pool: asyncpg.Pool | None = None
-        # The pool's own queue lets who comes just then overtake who has waited longest, again and again; this one does not.
+        # In the pool's own queue new callers can overtake the one that has waited longest; here they cannot.
         self._turns = asyncio.Semaphore(config.db_pool)
 
         self.waits = 0
-        """How often a connection had to be waited for."""
+        """How many statements had to wait for a connection."""
 
     @property
     def size(self) -> int:
@@ -71,7 +71,7 @@ class Database:
         return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
 
     async def __aenter__(self) -> Self:
-        # No connection is made before it is needed: the process starts, and is alive, without a database too.
+        # Connections are made when they are needed: the process also starts if there is no database.
         self._pool = await asyncpg.create_pool(
             self._config.database_url,
             min_size=0,
@@ -98,20 +98,20 @@ class Database:
         if not self._config.is_pooled:
             # A pooler refuses settings that it does not know.
             settings["statement_timeout"] = f"{STATEMENT_SECONDS * 1000:.0f}"
-            # Every statement is written to be as good for any values: to plan it anew takes longer than to read a page.
+            # The best plan of our statements does not depend on the values, and to plan takes longer than to read a page.
             settings["plan_cache_mode"] = "force_generic_plan"
         return settings
 
     async def rows(self, name: str, *arguments: Any) -> Sequence[Row]:
-        """Read all rows. A read that met a broken connection is tried once more."""
+        """Read all rows. If the connection breaks, the statement is tried once more."""
         return await self._read(name, lambda connection: connection.fetch(self._statements[name], *arguments))
 
     async def row(self, name: str, *arguments: Any) -> Row | None:
-        """Read the first row, or None. Tried once more as `rows` is."""
+        """Read the first row, or None. If the connection breaks, the statement is tried once more."""
         return await self._read(name, lambda connection: connection.fetchrow(self._statements[name], *arguments))
 
     async def change(self, name: str, *arguments: Any, seconds: float = USUAL_SECONDS) -> Row | None:
-        """Run a statement that writes, once, and return its first row, or None. Raises the problem of a broken constraint."""
+        """Run a statement that writes, once, and return its first row, or None. Raises `EmailTaken`, `UsernameTaken`."""
         return await self._run(name, lambda connection: connection.fetchrow(self._statements[name], *arguments), seconds)
 
     async def changes(self, name: str, *arguments: Any) -> Sequence[Row]:
@@ -138,13 +138,13 @@ class Database:
 
     async def _run(self, name: str, run: Callable[[Any], Awaitable[T]], seconds: float) -> T:
         try:
-            # Not acquire(timeout=): in Python 3.11 that makes a task of every wait, a tenth of a request's time.
+            # Not acquire(timeout=): in Python 3.11 that makes a task for every wait, which takes a tenth of a request's time.
             async with asyncio.timeout(seconds), self._connection() as connection:
                 return await run_to_the_end(run, connection)
         except BROKEN as error:
             log.warning("database unavailable", extra={"statement": name, "reason": type(error).__name__})
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._pool:
-                # A failover has left us at what is now a standby: have every connection look up the server anew.
+                # After a failover this server is a standby: new connections look up the address again.
                 await self._pool.expire_connections()
             raise Unavailable from error
         except asyncpg.LockNotAvailableError as error:
@@ -152,13 +152,13 @@ class Database:
         except asyncpg.PostgresError as error:
             if isinstance(error, asyncpg.IntegrityConstraintViolationError) and error.constraint_name in BY_CONSTRAINT:
                 raise BY_CONSTRAINT[error.constraint_name]() from error
-            # Its message may quote what people wrote: the log gets the statement and the SQLSTATE alone.
+            # The message may quote what people wrote, so only the statement's name and the SQLSTATE are logged.
             log.error("statement failed", extra={"statement": name, "sqlstate": error.sqlstate})  # noqa: TRY400
             raise Problem from error
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        """Take a connection of the pool; one on which something is cut off is not used again."""
+        """Take a connection from the pool. If the block is cancelled, the connection is closed and not used again."""
         pool = self._pool
         if pool is None:
             raise Unavailable
@@ -169,7 +169,7 @@ class Database:
             try:
                 yield connection
             except asyncio.CancelledError:
-                # Nobody knows what it is still about; asking it, or the server, could take for ever.
+                # A statement may still run on it, and to wait for its end could take for ever.
                 connection.terminate()
                 raise
             finally:
@@ -180,17 +180,17 @@ DATABASE: Final[web.AppKey[Database]] = web.AppKey("database")
 
 
 async def run_to_the_end(run: Callable[[Any], Awaitable[T]], connection: Any) -> T:
-    """Run a statement, and once more where it waited for another one in a circle: the server has undone it as a whole."""
+    """Run a statement, and once more if it ended in a deadlock: the server has then undone all of it."""
     try:
         return await run(connection)
     except asyncpg.DeadlockDetectedError:
-        # The other one gets on first, or they meet again.
+        # The other statement has to end first, or both meet again.
         await asyncio.sleep(YIELD_SECONDS)
         return await run(connection)
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:
-    """Have ids and addresses as text, and JSON as text that goes into a reply as it is."""
+    """Read ids and addresses as text, and JSON as text that goes into an answer unchanged."""
     for name in ("uuid", "inet"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=str, format="text")
     for name in ("json", "jsonb"):
@@ -198,9 +198,9 @@ async def set_codecs(connection: asyncpg.Connection) -> None:
 
 
 async def _refuse_open_transaction(connection: asyncpg.Connection) -> None:
-    """Keep the pool clean without asyncpg's default reset, which costs a round trip for every statement.
+    """Raises `InterfaceError` if a transaction is open, so that the pool closes the connection.
 
-    Statements here run alone and set nothing; a connection that still has a transaction open is thrown away.
+    It takes the place of asyncpg's default reset, which costs a round trip for every statement: ours change no settings.
     """
     if connection.is_in_transaction():
         raise asyncpg.InterfaceError("a transaction was left open")

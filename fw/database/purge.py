@@ -1,4 +1,4 @@
-"""Housekeeping: what has served its time goes, in small batches, from one process at a time."""
+"""Deletes rows that are no longer needed, in small batches, by one process at a time."""
 
 import logging
 import random
@@ -24,11 +24,11 @@ STATEMENTS: Final = (
 
 
 class Purge:
-    """Purges now and then. Every process does; one that finds another at work skips its turn."""
+    """Purges every few minutes, in every process; a process that finds another at work skips its turn."""
 
     def __init__(self, database: Database, background: Background) -> None:
         self._database = database
-        # Processes that were started together are not to meet every time.
+        # At random, so that processes that were started together do not meet every time.
         self._task = background.every(
             "purge",
             lambda: EVERY_SECONDS * random.uniform(0.5, 1.0),  # noqa: S311
@@ -43,7 +43,7 @@ class Purge:
         await self._task.__aexit__()
 
     async def purge(self) -> int:
-        """Purge everything that is due, and return how many rows went."""
+        """Delete everything that is due, and return how many rows that was."""
         total = 0
         for name in STATEMENTS:
             purged = BATCH

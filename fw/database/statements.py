@@ -1,4 +1,4 @@
-"""Where the SQL lives, and the loader of its named statements."""
+"""Loads the named SQL statements, and knows where all SQL stands."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent / "sql"
-"""All SQL. In a checkout it stands beside `fw`, and here a link leads to it."""
+"""The folder of all SQL. In a checkout it stands beside `fw`, and this path is a link to it."""
 MIGRATIONS: Final = ROOT / "migrations"
 BLOCK: Final = re.compile(r"^-- (name|fragment): (\w+)\n", re.MULTILINE)
 
@@ -16,7 +16,7 @@ BLOCK: Final = re.compile(r"^-- (name|fragment): (\w+)\n", re.MULTILINE)
 def statements() -> Mapping[str, str]:
     """Read `sql/queries`: the statement `-- name: one` of `feedback.sql` is `feedback.one`.
 
-    A `-- fragment: x` is put in where its file says `{x}`.
+    A `-- fragment: x` takes the place of every `{x}` in its file.
     """
     found: dict[str, str] = {}
     for file in sorted((ROOT / "queries").rglob("*.sql")):

@@ -1,1 +1,1 @@
-"""The API's description, and the pages that explain it."""
+"""The API's description, and the pages that show and explain it."""

@@ -1,4 +1,4 @@
-"""What the parts of the API's description share: security schemes, headers, an example of each problem."""
+"""The shared parts of the API's description: security schemes, headers, an example of each problem."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,7 +12,7 @@ SECURITY: Final[Mapping[str, Mapping[str, Any]]] = {
     "metrics": {
         "type": "http",
         "scheme": "bearer",
-        "description": "The server's `FW_METRICS_TOKEN`, where it has one.",
+        "description": "The server's `FW_METRICS_TOKEN`, if it has one.",
     },
     "billing": {
         "type": "http",
@@ -28,28 +28,28 @@ SECURITY: Final[Mapping[str, Mapping[str, Any]]] = {
     "password": {
         "type": "oauth2",
         "flows": {"password": {"tokenUrl": "/api/auth/login", "scopes": {}}},
-        "description": "The same token, got with a username (or e-mail address) and a password.",
+        "description": "The same token, for a username (or e-mail address) and a password.",
     },
 }
-"""The usual ones last: that is where Swagger UI puts the reader."""
+"""The usual ones stand last, because Swagger UI shows the end of the list first."""
 HEADERS: Final[Mapping[str, str]] = {
-    "X-Request-ID": "The caller's own, if it sent a sane one, else a new one; it names the request in the server's log.",
+    "X-Request-ID": "The client's own, if it sent a well-formed one, else a new one. It finds the request in the server's log.",
     "ETag": "Names this state of the answer, for `If-None-Match`.",
     "Location": "The path of what was made.",
     "Allow": "The methods that the path takes.",
-    "Accept-Encoding": "Said if the body came packed: `identity`, because no `Content-Encoding` is taken.",
+    "Accept-Encoding": "Sent if the body came compressed: `identity`, because no `Content-Encoding` is taken.",
     "Retry-After": "Seconds after which to try again.",
-    "RateLimit": 'How the caller stands, as in `"submission";r=29;t=41`: 29 left, all back in 41 seconds.',
+    "RateLimit": 'How much is left, as in `"submission";r=29;t=41`: 29 now, and all again in 41 seconds.',
     "RateLimit-Policy": 'What is allowed, as in `"submission";q=60;w=60`: 60 in 60 seconds.',
     "WWW-Authenticate": "What to send: a bearer token.",
     "Upgrade": "What to upgrade to: `websocket`.",
 }
 OPTIONAL: Final = ("RateLimit", "RateLimit-Policy", "Accept-Encoding")
-"""What is said where there is something to say: of limits always with 429, and once half of what is allowed is gone."""
+"""Headers that are not always sent; those of limits come with every 429, and once half of what is allowed is used up."""
 
 
 def register(spec: APISpec) -> None:
-    """Give a description these parts, for others to refer to."""
+    """Add these parts to a description, so that operations can refer to them."""
     for name, scheme in SECURITY.items():
         spec.components.security_scheme(name, dict(scheme))
     for name, text in HEADERS.items():

@@ -1,4 +1,4 @@
-"""What the description and the pages show as examples."""
+"""Examples that the description and the pages show."""
 
 from typing import Final
 
@@ -10,6 +10,6 @@ EXAMPLE_ID: Final = "0193572f-6c00-7000-8000-5f3a9c1b2d4e"
 
 
 def example(problem: type[Problem]) -> dict[str, object]:
-    """Make an example of a problem as it is answered."""
+    """Return an example of the answer for a problem."""
     errors = {"message": ["Must not be empty."]} if problem.slug == "invalid" else None
     return problem_object(problem, problem.sentence, EXAMPLE_ID, errors)

@@ -1,4 +1,4 @@
-"""Marshmallow's schemas, and the fields of our own, as JSON Schema."""
+"""Turns marshmallow's schemas and our own fields into JSON Schema."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,11 +13,9 @@ from fw.web.schemas import Output
 
 
 class Converter(OpenAPIConverter):
-    """Turns marshmallow's schemas and our own fields into JSON Schema."""
-
     def init_attribute_functions(self) -> None:
         super().init_attribute_functions()
-        # Whether null passes is added to what there is, so it comes last.
+        # apispec's last function adds null to what the others return, so it stays last.
         self.attribute_functions[-1:-1] = [self.rule2properties, self.one_of2properties]
 
     def rule2properties(self, field: fields.Field[Any], **_: Any) -> dict[str, Any]:
@@ -27,7 +25,7 @@ class Converter(OpenAPIConverter):
         return self.one_of(field.key, field.choices) if isinstance(field, OneOf) else {}
 
     def one_of(self, key: str, choices: Iterable[type[Schema]]) -> dict[str, Any]:
-        """Describe one of several objects, told apart by the constant of a field."""
+        """Describe one of several objects, which differ in the constant of a field."""
         references = {constant_of(choice, key): self.resolve_nested_schema(choice) for choice in choices}
         mapping = {constant: reference["$ref"] for constant, reference in references.items()}
         return {"oneOf": list(references.values()), "discriminator": {"propertyName": key, "mapping": mapping}}
@@ -35,7 +33,7 @@ class Converter(OpenAPIConverter):
     def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
         described: dict[str, Any] = super().schema2jsonschema(schema)
         if isinstance(schema, Output):
-            # What is added one day breaks no client.
+            # Later releases may add fields to answers.
             described.pop("additionalProperties", None)
         for rule in vars(type(schema)).values():
             described.update(getattr(rule, "shape", {}))
@@ -43,7 +41,7 @@ class Converter(OpenAPIConverter):
 
 
 def constant_of(schema: type[Schema], key: str) -> str:
-    """Return what a field that has to equal something has to equal."""
+    """Return the constant that a field has to equal."""
     return next(str(rule.comparable) for rule in schema().fields[key].validators if isinstance(rule, validate.Equal))
 
 
@@ -52,5 +50,5 @@ class Plugin(MarshmallowPlugin):
 
 
 def name_of(schema: Any) -> str:
-    """Return what a schema is called in the API's description: as it says, so that it stays wherever its code goes."""
+    """Return the name of a schema in the API's description."""
     return str(schema.component)

@@ -38,9 +38,9 @@ SECURITY_OF: Final[Mapping[Access, Sequence[Mapping[str, Any]]]] = {
     Access.OWNER_OR_BILLING: (*OWNER, {"billing": []}),
 }
 CHOICES: Final[Mapping[str, Iterable[str]]] = {"slug": BY_SLUG, "file": ASSETS}
-"""What may stand for a parameter of which there are few."""
+"""The possible values of parameters that have only a few."""
 ANYWHERE: Final = (errors.BadRequest, errors.ExpectationFailed, Problem)
-"""Problems that any operation may end in."""
+"""The problems that any operation may answer."""
 IN_BODIES: Final = (
     errors.MalformedJson,
     errors.RequestTimeout,
@@ -51,7 +51,7 @@ IN_BODIES: Final = (
 
 
 class Description:
-    """The API's description, made when it is first asked for."""
+    """The API's description, made at the first request for it."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = routes
@@ -65,7 +65,7 @@ DESCRIPTION: Final[web.AppKey[Description]] = web.AppKey("description")
 
 
 def describe(routes: Sequence[Route]) -> dict[str, Any]:
-    """Make an OpenAPI 3.1 document of these routes."""
+    """Return the OpenAPI 3.1 document of these routes."""
     prose = read_prose()
     plugin = Plugin(schema_name_resolver=name_of)
     spec = APISpec(
@@ -90,7 +90,7 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
 
 
 def link(route: Route) -> dict[str, Any]:
-    """Lead from what was made to an operation on it."""
+    """Return a link from an answer to an operation on the thing that was made."""
     return {
         "operationId": operation_of(route.handler).name,
         "parameters": dict.fromkeys(parameters_in(route.path), "$response.body#/id"),
@@ -107,7 +107,7 @@ def summary(route: Route) -> str:
 
 
 def read_prose() -> dict[str, str]:
-    """Read what is said in words: an introduction, under "", and a section for each tag."""
+    """Return the texts of `api.md`: the introduction under "", and a section for each tag."""
     introduction, *sections = re.split(r"^## (\w+)\n", PROSE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {"": introduction.strip(), **{tag: text.strip() for tag, text in zip(sections[::2], sections[1::2], strict=True)}}
 
@@ -140,12 +140,12 @@ def parameters(plugin: Plugin, route: Route, said: Operation) -> Iterator[dict[s
     yield from converter.schema2parameters(said.query, location="query")
     yield from converter.schema2parameters(said.headers, location="header")
     if any(answer.status == HTTPStatus.NOT_MODIFIED for answer in said.gives):
-        text = "The `ETag` of an answer that the caller has: 304 if it is still the same."
+        text = "The `ETag` of an answer that the client has: 304 if it is still the same."
         yield {"in": "header", "name": "If-None-Match", "description": text, "schema": {"type": "string"}}
 
 
 def path_parameter(name: str, access: Access) -> dict[str, Any]:
-    """Describe a parameter in a path. In {ref} stands a username where anyone calls, an id where its owner does."""
+    """Describe a parameter in a path. {ref} is a username in the route that anyone may call, and an id in the owner's."""
     if name == "username" or (name == "ref" and access is Access.ANYONE):
         shape = {"type": "string", "pattern": f"^{USERNAME.pattern}$", "examples": ["you"]}
         return {"description": "A username, in any case.", "schema": shape}
@@ -172,7 +172,7 @@ def responses(spec: APISpec, route: Route, said: Operation) -> dict[str, Any]:
 
 
 def refusals(route: Route, said: Operation) -> set[type[Problem]]:
-    """Collect the problems of an operation: those that it names, and those that follow from what and where it is."""
+    """Return the problems of an operation: those that it names, and those that follow from its route and what it takes."""
     found: set[type[Problem]] = {*ANYWHERE, *said.refuses}
     if said.body:
         found |= {*IN_BODIES}
@@ -203,7 +203,7 @@ def content_of(answer: Answer) -> dict[str, Any]:
 
 
 def describe_problems(problems: Sequence[type[Problem]]) -> dict[str, Any]:
-    """Describe the answer of a status, whichever of these problems it is."""
+    """Describe the answer with a status that these problems share."""
     carried = {name: name for problem in problems for name in problem.fields}
     return {
         "description": "\n".join(
@@ -217,7 +217,7 @@ def describe_problems(problems: Sequence[type[Problem]]) -> dict[str, Any]:
 
 
 def messages(plugin: Plugin) -> dict[str, Any]:
-    """Describe what goes over the live channel, each message a JSON object in a text frame."""
+    """Describe the messages of the live channel, each of them a JSON object in a text frame."""
     converter = plugin.converter
     assert isinstance(converter, Converter)
     return {

@@ -1,4 +1,4 @@
-"""The API's description, a page to read and try it, and a page for each problem."""
+"""Serves the API's description, a page to read and try it, and a page for each problem."""
 
 import asyncio
 from html import escape
@@ -26,7 +26,7 @@ PAGE_POLICY: Final = (
 @operation("docs_description", Answer(200), is_alone=True)
 async def description(request: web.Request) -> web.StreamResponse:
     """Describe the API in OpenAPI 3.1."""
-    # The first time it takes some 50 ms, for which nobody else is to wait.
+    # The first time takes some 50 ms, which would block the event loop.
     body = await asyncio.to_thread(lambda: request.app[DESCRIPTION].json)
     return await send_in_pieces(request, body, {hdrs.CONTENT_TYPE: "application/json", **cached(60)})
 
@@ -54,7 +54,7 @@ async def asset(request: web.Request) -> web.StreamResponse:
 
 @operation("docs_problems", Answer(200, media=HTML), is_alone=True)
 async def problems(request: web.Request) -> web.Response:
-    """List all problems that there are."""
+    """List all problems."""
     rows = "".join(
         f'<tr><td>{problem.status}</td><td><a href="problems/{problem.slug}">{escape(problem.title)}</a></td>'
         f"<td>{escape(problem.sentence)}</td></tr>"
@@ -65,7 +65,7 @@ async def problems(request: web.Request) -> web.Response:
 
 @operation("docs_problem", Answer(200, media=HTML), refuses=(NotFound,), is_alone=True)
 async def problem(request: web.Request) -> web.Response:
-    """Explain a problem: what the `type` of every error leads to."""
+    """Explain a problem; the `type` of every error is the path of such a page."""
     found = BY_SLUG.get(request.match_info["slug"])
     if found is None:
         raise NotFound
@@ -81,7 +81,7 @@ async def problem(request: web.Request) -> web.Response:
 
 
 def show(name: str, **values: str) -> web.Response:
-    """Answer with a page: a template of `static`, filled in."""
+    """Return a page: a template of `static` with these values."""
     text = Template((STATIC / name).read_text(encoding="utf-8")).substitute(values)
     headers = {"Content-Security-Policy": PAGE_POLICY, "Referrer-Policy": "no-referrer", **cached(60)}
     return web.Response(text=text, content_type=HTML, headers=headers)

@@ -1,1 +1,1 @@
-"""The inbox: a log with a cursor, its one way in (intake), its one way out (feed), and the calls that use them."""
+"""The inbox: a log with a cursor, written by the intake alone and read by the feed, and the calls that use them."""

@@ -5,7 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from fw.accounts.tokens import CALLER
-from fw.accounts.user import own
+from fw.accounts.user import require_account
 from fw.database.bus import BUS, INBOXES
 from fw.database.pool import DATABASE, Database
 from fw.web.answers import Count
@@ -17,7 +17,7 @@ from fw.web.schemas import Body, Output, exactly_one
 from fw.web.turns import SEARCHES
 
 MARK_AT_ONCE: Final = 2000
-"""Items that one statement marks: some 50 ms, for which the inbox takes nothing else in."""
+"""Items that one statement marks: it takes some 50 ms, during which no feedback can be added to the inbox."""
 
 
 class Changed(Output):
@@ -28,7 +28,7 @@ class Changed(Output):
 class MarkMany(Body):
     component = "FeedbackMarkMany"
     ids = Many(Id(), 1, 500, **says("These items."))
-    up_to = Whole(0, BIGGEST, **says("All that arrived up to this cursor."))
+    up_to = Whole(0, BIGGEST, **says("All items that arrived up to this cursor."))
     _one_way = exactly_one("ids", "up_to", example={"up_to": 42})
 
 
@@ -38,7 +38,7 @@ async def mark_many(request: web.Request) -> web.Response:
     values = await read_object(request)
     database, user_id = request.app[DATABASE], request[CALLER].user_id
     if "ids" in values:
-        row = own(await database.change("feedback.mark_ids", user_id, values["ids"]))
+        row = require_account(await database.change("feedback.mark_ids", user_id, values["ids"]))
         await request.app[BUS].publish(INBOXES, [user_id])
         return reply({"changed": row["changed"]})
     async with request.app[SEARCHES].turn(user_id):
@@ -48,9 +48,9 @@ async def mark_many(request: web.Request) -> web.Response:
 
 
 async def mark_up_to(database: Database, user_id: str, cursor: int) -> int:
-    """Mark what arrived up to a cursor, in steps, and return how many items it were."""
+    """Mark the items that arrived up to a cursor, in steps. Returns how many changed."""
     changed, done = 0, MARK_AT_ONCE
     while done == MARK_AT_ONCE:
-        done = own(await database.change("feedback.mark_up_to", user_id, cursor, MARK_AT_ONCE))["changed"]
+        done = require_account(await database.change("feedback.mark_up_to", user_id, cursor, MARK_AT_ONCE))["changed"]
         changed += done
     return changed

@@ -29,12 +29,12 @@ class Changes(Output):
 
 class Since(Query):
     since = Whole(0, BIGGEST, load_default=0, **says("The cursor that you have."))
-    wait = Number(0, 30, load_default=0.0, **says("Seconds to wait for a change where there is none."))
+    wait = Number(0, 30, load_default=0.0, **says("Seconds to wait for a change if there is none."))
 
 
 @operation("feedback_changes", Answer(200, Changes()), query=Since(), refuses=(TooManyRequests,))
 async def changes(request: web.Request) -> web.Response:
-    """Tell what changed after a cursor; if nothing has, wait for it."""
+    """List the changes after a cursor; if there are none, wait for one."""
     wanted = read_query(request)
     user_id, readers = request[CALLER].user_id, request.app[READERS]
     found = await request.app[FEED].read(user_id, wanted["since"])
@@ -63,5 +63,5 @@ async def wait_for_changes(request: web.Request, since: int, seconds: float) -> 
                     await moved.wait()
             except TimeoutError:
                 return found
-            # What woke us may be that the session has ended.
+            # The session may have ended: that sets the event too.
             await request.app[TOKENS].confirm(request[CALLER])

@@ -1,4 +1,4 @@
-"""The live channel: an inbox over a WebSocket, from the reader's own cursor."""
+"""The live channel: the changes of an inbox over a WebSocket, from the reader's cursor on."""
 
 import logging
 from typing import Final
@@ -46,7 +46,7 @@ class Live(Query):
 
 
 class Hello(Body):
-    """The first message of a live socket that has not said who it is."""
+    """The first message of a live socket that came without a token."""
 
     component = "FeedbackHello"
     type = fields.String(required=True, validate=Equal("auth"))
@@ -64,18 +64,18 @@ HELLO: Final = Hello()
     optional_token="bearer",
 )
 async def follow(request: web.Request) -> web.StreamResponse:
-    """Send what happens to the caller's inbox until one of us leaves."""
+    """Send what happens to the caller's inbox until either side closes the socket."""
     refuse_foreign_origin(request)
     since = read_query(request).get("since")
-    # No compression: it costs three times the memory, and frames would no longer be the same for all readers. No heartbeat
-    # either: a slow reader answers a ping only when it has read all that was sent before.
+    # No compression: it takes three times the memory, and frames would no longer be the same for all readers. No heartbeat
+    # of aiohttp's: it would close slow readers, which answer a ping only when they have read everything sent before it.
     ws = web.WebSocketResponse(
         protocols=(PROTOCOL,), compress=False, autoping=False, autoclose=False, max_msg_size=MESSAGE_BYTES
     )
     if not ws.can_prepare(request):
         raise UpgradeRequired
-    # Every name here lives as long as the socket: the token has none.
-    caller = await who(request, token_of(request))
+    # Every local name lives as long as the socket, so the token gets none.
+    caller = await caller_of(request, token_of(request))
     if token_of(request) is None:
         await follow_later(request, ws, since)
     elif caller is None:
@@ -84,7 +84,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
     else:
         async with request.app[READERS].place(caller.user_id):
             await ws.prepare(request)
-            await converse(request, ws, caller, since)
+            await send_changes(request, ws, caller, since)
     return ws
 
 
@@ -94,7 +94,7 @@ async def part(request: web.Request, ws: web.WebSocketResponse, reason: Close) -
 
 
 async def follow_later(request: web.Request, ws: web.WebSocketResponse, since: int | None) -> None:
-    """Have a socket say who it is, and go on from there. Raises `TooManyRequests` before the upgrade."""
+    """Wait for the token of a socket that came without one, then follow. Raises `TooManyRequests` before the upgrade only."""
     try:
         with request.app[NEWCOMERS].admitted(caller_bucket(request)):
             await ws.prepare(request)
@@ -103,7 +103,7 @@ async def follow_later(request: web.Request, ws: web.WebSocketResponse, since: i
                 await part(request, ws, caller)
                 return
         async with request.app[READERS].place(caller.user_id):
-            await converse(request, ws, caller, since)
+            await send_changes(request, ws, caller, since)
     except TooManyRequests:
         if not ws.prepared:
             raise
@@ -113,7 +113,7 @@ async def follow_later(request: web.Request, ws: web.WebSocketResponse, since: i
 
 
 def refuse_foreign_origin(request: web.Request) -> None:
-    """A browser lets any page open a socket and says which: only ours, and those of the API, may."""
+    """Raises `OriginNotAllowed` if a page of another site opens the socket: browsers let any page try, and say which it is."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None:
         return
@@ -132,7 +132,7 @@ def refuse_foreign_origin(request: web.Request) -> None:
 
 
 def token_of(request: web.Request) -> str | None:
-    """Return the token of the head or, for browsers, of the subprotocols; None if neither is there, "" if it is of no use."""
+    """Return the token of the header or (browsers) of the subprotocols: None if there is none, "" if it is no bearer token."""
     if hdrs.AUTHORIZATION in request.headers:
         try:
             return bearer_token(request)
@@ -144,8 +144,8 @@ def token_of(request: web.Request) -> str | None:
     return next((part.removeprefix(BEARER) for part in offered if part.startswith(BEARER)), None)
 
 
-async def who(request: web.Request, token: str | None) -> Caller | None:
-    """Return whose token this is, or None: a bad one is told after the upgrade, where a browser can see it."""
+async def caller_of(request: web.Request, token: str | None) -> Caller | None:
+    """Return the caller of a token; None if it is bad, which the close code tells after the upgrade, where browsers see it."""
     if token is None:
         return None
     try:
@@ -157,11 +157,11 @@ async def who(request: web.Request, token: str | None) -> Caller | None:
 
 
 async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Caller | Close:
-    """Wait for `{"type": "auth", "token": ...}`, whatever else comes; return whose token it is, or why the socket has to go."""
+    """Wait for `{"type": "auth", "token": ...}`. Returns whose token it is, or why the socket has to be closed."""
     newcomers = request.app[NEWCOMERS]
     try:
-        # Not receive(timeout=): that begins anew with each pong.
-        async with newcomers.patience(AUTH_SECONDS):
+        # Not receive(timeout=): each pong would start that time again.
+        async with newcomers.timeout(AUTH_SECONDS):
             message = await next_message(ws)
     except TimeoutError:
         return Close.RESTART if newcomers.is_closed else Close.UNAUTHORIZED
@@ -173,11 +173,11 @@ async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Call
         hello = validate(HELLO, parse_object(message.data.encode("utf-8", "surrogatepass")))
     except (MalformedJson, Invalid):
         return Close.FORBIDDEN_MESSAGE
-    return await who(request, hello["token"]) or Close.UNAUTHORIZED
+    return await caller_of(request, hello["token"]) or Close.UNAUTHORIZED
 
 
-async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Caller, since: int | None) -> None:
-    """Send what happens to the caller's inbox until one of us leaves."""
+async def send_changes(request: web.Request, ws: web.WebSocketResponse, caller: Caller, since: int | None) -> None:
+    """Send what happens to the caller's inbox until either side closes the socket."""
     transport = request.transport
     if transport is None:
         return
@@ -188,6 +188,6 @@ async def converse(request: web.Request, ws: web.WebSocketResponse, caller: Call
     except ConnectionError:
         transport.abort()
     except Exception:
-        # It is too late for an answer of HTTP.
+        # After the upgrade no HTTP response can be sent, so the close code tells.
         log.exception("live channel failed")
         await part(request, ws, Close.FAILED)

@@ -1,4 +1,4 @@
-"""What happens to an inbox, as clients are told."""
+"""The events that tell clients what happens to an inbox."""
 
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ LIVE_EVENTS: Final = (HelloEvent, *CHANGES)
 
 
 def event(row: Row, since: int) -> dict[str, Any]:
-    """Make the event of one changed item, as it is new to a reader at `since`."""
+    """Return the event of one changed item for a reader at the cursor `since`."""
     if row["deleted_at"] is not None:
         return {"event": "deleted", "cursor": row["cursor"], "id": row["id"]}
     kind = "created" if row["created_cursor"] > since else "updated"
@@ -61,5 +61,5 @@ def event(row: Row, since: int) -> dict[str, Any]:
 
 
 def item(row: Row) -> dict[str, Any]:
-    """Return the feedback of a row that also tells the state of its inbox."""
+    """Return the feedback in a row, without the row's columns about the inbox."""
     return {name: value for name, value in row.items() if name not in INBOX_COLUMNS}

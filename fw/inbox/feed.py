@@ -1,4 +1,4 @@
-"""The way out: what changed in an inbox after a cursor. The long-poll and the live channel read the same."""
+"""Reads what changed in an inbox after a cursor, for the long poll and the live channel."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,32 +14,34 @@ from fw.inbox.events import event
 MOST: Final = 500
 """Events in one reading of an inbox."""
 MOST_BYTES: Final = 128 * 1024
-"""About as much of messages and metadata in one reading, so that a reader who takes nothing holds little; an event is whole."""
+"""About how many bytes of messages and metadata one reading has, so that a stalled reader holds little memory. One event may
+exceed it: events are never cut.
+"""
 ALL_BYTES: Final = 4 * 1024 * 1024
-"""The same for all inboxes of one statement together."""
+"""The same limit for all inboxes of one statement together."""
 LEAST_BYTES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one snapshot of an inbox told a reader at `since`."""
+    """What one snapshot of an inbox has for a reader at the cursor `since`."""
 
     user_id: str
     since: int
     position: int
     unread_count: int
     is_lost: bool
-    """The reader's cursor is from before the last purge, or the inbox has not reached it: it has to begin anew."""
+    """The reader's cursor is from before the last purge, or above the inbox's own: the reader has to read the list anew."""
     rows: Sequence[Row]
     more: bool
 
     @property
     def cursor(self) -> int:
-        """Where to go on from."""
+        """The cursor to read on from."""
         return self.rows[-1]["cursor"] if self.more else self.position
 
     def events(self, since: int | None = None) -> list[dict[str, Any]]:
-        """Make the events, in order; `since` is the cursor of a reader who is further on."""
+        """Return the events in order; `since` is the cursor of a reader that has some of them already."""
         if self.is_lost:
             return [{"event": "resync", "cursor": self.position}]
         first = self.since if since is None else since
@@ -47,13 +49,13 @@ class Reading:
 
 
 class Feed:
-    """Reads the log of an inbox from the reader's own cursor, so that nothing is missed and nothing comes twice."""
+    """Reads the log of an inbox from the reader's cursor on, so that no change is missed or comes twice."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def read(self, user_id: str, since: int) -> Reading:
-        """Read the next changes of one inbox, `MOST` and `MOST_BYTES` at most. Raises `Unauthorized` if it is gone."""
+        """Read the next changes of one inbox, at most `MOST` and `MOST_BYTES`. Raises `Unauthorized` if the inbox is gone."""
         for reading in await self.read_many({user_id: since}):
             return reading
         raise Unauthorized

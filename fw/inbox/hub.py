@@ -1,4 +1,4 @@
-"""Who waits for which inbox. A hint only says that an inbox moved; what moved is read from the table."""
+"""Knows which readers wait for which inbox. A hint only says that an inbox has moved; the changes are read from the table."""
 
 import asyncio
 import logging
@@ -20,25 +20,25 @@ from fw.inbox.sockets import Close, Socket, as_frames
 log = logging.getLogger("fw.hub")
 
 AT_ONCE: Final = 100
-"""Inboxes that one statement reads."""
+"""How many inboxes one statement reads."""
 RETRY_SECONDS: Final = 0.5
 TEND_SECONDS: Final = 1.0
 OBSERVED: Final = 1000
 FROM_NOW: Final = 2**63 - 1
-"""A cursor that no inbox has reached: a reading from there tells where the inbox stands."""
+"""A cursor that no inbox reaches: a reading from there has no events, and tells the inbox's own cursor."""
 
 
 class Room:
-    """The few sockets of one inbox: those that are live have been sent everything up to `cursor`."""
+    """The sockets of one inbox. Those that are live have been sent everything up to `cursor`."""
 
     __slots__ = ("cursor", "moves", "replay", "sockets")
 
     def __init__(self) -> None:
-        # Of a handful, a list takes a tenth of a set's memory.
+        # There are few: a list takes a tenth of a set's memory.
         self.sockets: list[Socket] = []
         self.cursor = 0
         self.moves = 0
-        # One socket is read for at a time: all of them at once would keep everybody else waiting.
+        # Sockets catch up one at a time: the reads of all of them at once would make everybody else wait.
         self.replay = asyncio.Lock()
 
     @property
@@ -47,9 +47,9 @@ class Room:
 
 
 class Hub:
-    """Wakes those who wait for an inbox, and sends its live sockets what they have not seen.
+    """Wakes the long polls that wait for an inbox, and sends its live sockets what they have not seen.
 
-    Watch, or join, first and read then: a change in between is not missed.
+    A reader watches, or joins, before it reads, so a change in between is not missed.
     """
 
     def __init__(self, database: Database, feed: Feed, background: Background) -> None:
@@ -58,7 +58,7 @@ class Hub:
         self._watches: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._rooms: dict[str, Room] = {}
         self._moved: set[str] = set()
-        self._doubted: set[str] = set()
+        self._to_check: set[str] = set()
         self._work = asyncio.Event()
         self._tasks = (
             background.task("hub", self._pump),
@@ -68,9 +68,9 @@ class Hub:
         self.sockets = 0
         self.sent = 0
         self.closed: Counter[int] = Counter()
-        """How often sockets were closed by the server, by the code."""
+        """How many sockets the server has closed, by close code."""
         self.lags: deque[float] = deque(maxlen=OBSERVED)
-        """Seconds from a submission's arrival to its sockets, for whoever takes them out."""
+        """Seconds from a submission's arrival to its sockets; the metrics take them out."""
 
     async def __aenter__(self) -> Self:
         for task in self._tasks:
@@ -82,11 +82,11 @@ class Hub:
             await task.__aexit__()
 
     async def follow(self, socket: Socket, seconds: float) -> None:
-        """Keep a reader up to date, from its cursor on, until it leaves or its session is over in so many seconds."""
+        """Send a reader every change after its cursor until it leaves or its session ends, after so many seconds."""
         self._join(socket)
         try:
             # The session may have ended between its check and now.
-            self.doubt([socket.user_id])
+            self.check_sessions([socket.user_id])
             reason = await socket.run(self._catch_up, seconds)
             if reason:
                 self.closed[reason] += 1
@@ -94,7 +94,7 @@ class Hub:
             self._leave(socket)
 
     async def _catch_up(self, socket: Socket) -> Close | None:
-        """Send a reader what it has missed, and let it go live without a gap; return why that cannot be, if it cannot."""
+        """Send a reader what it has missed, and make it live without a gap. Returns why the socket must close, or None."""
         if self.is_closed:
             return Close.RESTART
         try:
@@ -115,12 +115,12 @@ class Hub:
                 reading = await self._feed.read(socket.user_id, FROM_NOW if socket.cursor is None else socket.cursor)
                 self.sent += socket.replay(reading)
             is_behind = reading.more or not self._go_live(socket, moves)
-            # What has been written is not to be kept twice while the reader takes it.
+            # Else its rows stay in memory beside the frames written from them while the reader takes those.
             del reading
 
     @contextmanager
     def watch(self, user_id: str) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever the inbox moves; the watcher clears it before it reads."""
+        """Yield an event that is set whenever the inbox moves. Clear it before reading."""
         moved = asyncio.Event()
         self._watches[user_id].add(moved)
         try:
@@ -131,7 +131,7 @@ class Hub:
                 del self._watches[user_id]
 
     def _join(self, socket: Socket) -> None:
-        """Take a socket in, until it leaves; it is sent nothing before it goes live."""
+        """Add a socket; `wake` sends it nothing before it goes live."""
         if socket.user_id not in self._rooms:
             self._rooms[socket.user_id] = Room()
         self._rooms[socket.user_id].sockets.append(socket)
@@ -145,9 +145,9 @@ class Hub:
             del self._rooms[socket.user_id]
 
     def _go_live(self, socket: Socket, moves: int) -> bool:
-        """Send the socket from now on what comes after its cursor; False if it first has to catch up with the others.
+        """Make a socket live. Returns False if it first has to catch up with the live sockets of its inbox.
 
-        `moves` is how often the inbox was known to have moved before the reading that has brought the socket here.
+        `moves` is how often the inbox had moved, as far as was known, before the reading that the socket was last sent.
         """
         room = self._rooms[socket.user_id]
         cursor = socket.cursor or 0
@@ -162,7 +162,7 @@ class Hub:
         return True
 
     def wake(self, user_ids: Iterable[str]) -> None:
-        """Take the hint that these inboxes have moved."""
+        """Have the changes of these inboxes read and sent: a hint says that they have moved."""
         for user_id in user_ids:
             for moved in self._watches.get(user_id, ()):
                 moved.set()
@@ -172,25 +172,25 @@ class Hub:
                 self._moved.add(user_id)
                 self._work.set()
 
-    def doubt(self, user_ids: Iterable[str]) -> None:
-        """Take the hint that sessions of these users have ended: those of their sockets are looked up, and watchers woken."""
+    def check_sessions(self, user_ids: Iterable[str]) -> None:
+        """Have the sessions of these users looked up: a hint says that some have ended. Watchers wake and look up theirs."""
         for user_id in user_ids:
             for moved in self._watches.get(user_id, ()):
                 moved.set()
             if user_id in self._rooms:
-                self._doubted.add(user_id)
+                self._to_check.add(user_id)
                 self._work.set()
 
     def wake_all(self) -> None:
-        """Wake everybody, and doubt every session: hints may have been lost."""
+        """Wake every reader and look up every session: hints may have been lost."""
         for watches in self._watches.values():
             for moved in watches:
                 moved.set()
         self.wake(list(self._rooms))
-        self.doubt(list(self._rooms))
+        self.check_sessions(list(self._rooms))
 
     def close(self) -> None:
-        """Let nobody wait any longer: the server is going. Sockets are told to come back, all at once."""
+        """End all waits, since the server is stopping. Sockets are closed with a code that has clients connect again."""
         self.is_closed = True
         for watches in self._watches.values():
             for moved in watches:
@@ -200,15 +200,15 @@ class Hub:
                 socket.hurry(Close.RESTART)
 
     async def _pump(self) -> None:
-        """Read what moved, many inboxes at once, and send it; what cannot be read now is read later."""
-        # If this begins again after a failure, nobody knows what was under way.
+        """Read and send the changes of inboxes that have moved, many inboxes at once; a read that fails is tried again."""
+        # After a failure it is not known what was read but not sent.
         self.wake_all()
         while True:
             await self._work.wait()
             self._work.clear()
             try:
-                if self._doubted:
-                    await self._close_dead()
+                if self._to_check:
+                    await self._close_ended()
                 while self._moved:
                     await self._send()
             except Problem:
@@ -240,7 +240,7 @@ class Hub:
 
     def _deliver(self, room: Room, reading: Reading) -> None:
         if room.cursor != reading.since:
-            # Everybody left and somebody else came while the reading was under way: theirs is another one.
+            # All sockets left while this was read, and others came, which stand at another cursor.
             self.wake([reading.user_id])
             return
         if reading.is_lost or reading.rows:
@@ -258,24 +258,24 @@ class Hub:
     def _deliver_to(self, socket: Socket, reading: Reading, frames: bytes) -> None:
         try:
             socket.deliver(reading, frames)
-        # What is wrong with one reader must not become the others' fault; it comes back with its cursor.
+        # A fault of one reader must not stop the others; it can connect again with its cursor.
         except Exception as error:  # noqa: BLE001
             log.warning("a reader could not be written to", extra={"reason": type(error).__name__})
             socket.close(Close.RESTART)
 
-    async def _close_dead(self) -> None:
-        doubted, self._doubted = self._doubted, set()
-        sockets = [socket for user_id in doubted if (room := self._rooms.get(user_id)) for socket in room.sockets]
+    async def _close_ended(self) -> None:
+        to_check, self._to_check = self._to_check, set()
+        sockets = [socket for user_id in to_check if (room := self._rooms.get(user_id)) for socket in room.sockets]
         try:
             rows = await self._database.rows(
                 "sessions.dead_of", [socket.user_id for socket in sockets], [socket.session_id for socket in sockets]
             )
         except Problem:
-            self._doubted |= doubted
+            self._to_check |= to_check
             raise
-        dead = {row["id"] for row in rows}
+        ended = {row["id"] for row in rows}
         for socket in sockets:
-            if socket.session_id in dead:
+            if socket.session_id in ended:
                 socket.close(Close.UNAUTHORIZED)
 
 

@@ -1,4 +1,4 @@
-"""The way in: a group commit. Rows that arrive while a batch is being written are the next batch."""
+"""Stores submissions by group commit: rows that arrive while a batch is being written form the next batch."""
 
 import asyncio
 import logging
@@ -20,22 +20,22 @@ from fw.ids import LOWEST, created_at, new_id
 log = logging.getLogger("fw.intake")
 
 QUEUE: Final = 5000
-"""Rows that may wait; at some thousands a second that is about a second's worth."""
+"""How many rows may wait: some thousands are written in a second."""
 BATCH: Final = 500
 OBSERVED: Final = 1000
 WRITERS: Final = 2
-"""Batches under way at once: while one waits for the disk the next is being made."""
+"""How many batches are written at once: while one waits for the disk, the next is prepared."""
 RELOCK_SECONDS: Final = 0.1
 LOCKED_MOST: Final = 1000
 
 
 Inbox = tuple[str, str]
-"""An inbox as submissions name it."""
+"""An inbox as submissions name it: its user's id and folded username, either of them "" if not given."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Submission:
-    """One row on its way in. The inbox is named by its user's id or, where only that is known, by its folded username."""
+    """One row to store. The inbox is named by its user's id or, if only that is known, by its folded username."""
 
     user_id: str | None = None
     username: str | None = None
@@ -60,7 +60,7 @@ Entry = tuple[Submission, "asyncio.Future[str]"]
 
 
 class Intake:
-    """Takes submissions and answers each when it is committed. The queue is bounded, and drained at the end."""
+    """Takes submissions and answers each when it is committed. The queue is bounded, and is written out at the end."""
 
     def __init__(self, database: Database, bus: Bus, *, queue: int = QUEUE, batch: int = BATCH, writers: int = WRITERS) -> None:
         self._database = database
@@ -70,17 +70,17 @@ class Intake:
         self._most_writers = writers
         self._waiting: deque[Entry] = deque()
         self._writers: set[asyncio.Task[None]] = set()
-        # Not the size of that set: a task stays in it a moment longer than it takes anything in.
+        # Not the size of that set: a task stays in it for a moment after it has stopped taking rows.
         self._active = 0
         self._is_open = False
-        # Inboxes that were locked when they were last written to: others do not wait for them again.
+        # Inboxes that were locked at the last write: batches leave their rows out and do not wait for them again.
         self._locked: set[Inbox] = set()
         self.commits: deque[tuple[int, float]] = deque(maxlen=OBSERVED)
-        """The rows and seconds of the last batches, for whoever takes them out."""
+        """The rows and seconds of the last batches; the metrics take them out."""
 
     @property
     def waiting(self) -> int:
-        """How many rows wait for a batch."""
+        """How many rows are not in a batch yet."""
         return len(self._waiting)
 
     async def __aenter__(self) -> Self:
@@ -93,10 +93,11 @@ class Intake:
             await asyncio.wait(self._writers)
 
     async def submit(self, submission: Submission) -> str:
-        """Store a submission and return its id once it is committed: that of an earlier one if it repeats it, or a later one
-        than its own if the inbox has that already.
+        """Store a submission, and return its id once it is committed.
 
-        Raises `NotFound` (no such inbox), `IdempotencyMismatch`, `Unavailable` (full, closing, locked, or no database).
+        That is the id of the earlier submission if this one repeats it, and a later id than its own if its own is not above
+        all ids in the inbox. Raises `NotFound` (no such inbox), `IdempotencyMismatch`, `Unavailable` (the queue is full or
+        closed, the inbox is locked, or there is no database).
         """
         if len(self._waiting) >= self._queue or not self._is_open:
             raise Unavailable
@@ -119,7 +120,7 @@ class Intake:
             self._active -= 1
 
     async def _commit(self, entries: Sequence[Entry]) -> None:
-        """Write a batch; one that fails is written again in parts, so that a bad row fails alone."""
+        """Write a batch. If it fails it is written again in parts, so that only a bad row fails."""
         if not entries:
             return
         begin = monotonic()
@@ -129,16 +130,16 @@ class Intake:
         except Unavailable as problem:
             results = [problem] * len(entries)
             if isinstance(problem.__cause__, TimeoutError):
-                # The database has fallen silent: who has waited for that is not to wait as long again.
+                # The database does not answer: rows that have waited this long must not wait as long again.
                 self._refuse_waiting()
-        # Whatever is wrong with one row must not become the others' fault.
+        # A bad row must not make the others fail.
         except Exception as error:  # noqa: BLE001
             if len(entries) > 1:
                 log.warning("a batch failed and is written in parts", extra={"rows": len(entries)})
                 for part in halves(entries):
                     await self._commit(part)
                 return
-            # Not with its traceback: what the driver says may quote the submission.
+            # Without the traceback: the driver's message may quote the submission.
             log.error("a submission could not be written", extra={"reason": type(error).__name__})  # noqa: TRY400
             results = [error]
         except BaseException:
@@ -154,13 +155,13 @@ class Intake:
             answer(entry, Unavailable())
 
     async def _append_unlocked(self, submissions: Sequence[Submission]) -> list[str | Exception]:
-        """Append rows; if an inbox is locked its rows alone are refused, after the time that the statement waits for a lock."""
+        """Append rows. If an inbox is locked, the result of its rows is `Locked`, after the statement's lock timeout."""
         try:
             results = await self._append(submissions, self._locked)
         except Locked:
             log.warning("an inbox is locked", extra={"rows": len(submissions)})
             results = await self._append(submissions, {row.inbox for row in submissions})
-            # Some were only being written to by somebody else at that moment.
+            # Some may have been locked for a moment only, by another process that wrote to them.
             locked = [n for n, result in enumerate(results) if isinstance(result, Locked)]
             if locked:
                 await asyncio.sleep(RELOCK_SECONDS)
@@ -179,7 +180,10 @@ class Intake:
             self._locked |= locked
 
     async def _append(self, submissions: Sequence[Submission], left_out: Collection[Inbox]) -> list[str | Exception]:
-        """Append rows in one statement. It waits for a locked inbox unless that may be left out: then its rows are `Locked`."""
+        """Append rows in one statement, and return each row's id or error, in the order of the submissions.
+
+        If an inbox of `left_out` is locked, its rows are `Locked` at once; for any other one the statement waits.
+        """
         order = sorted(range(len(submissions)), key=lambda n: (submissions[n].inbox, submissions[n].id))
         rows = [submissions[n] for n in order]
         boxes: list[tuple[str | None, str | None, int, int]] = []
@@ -219,7 +223,7 @@ INTAKE: Final[web.AppKey[Intake]] = web.AppKey("intake")
 
 
 def answer(entry: Entry, result: str | Exception) -> None:
-    """Tell whoever waits for a row what became of it."""
+    """Hand the result of a row to the call of `submit` that waits for it."""
     _, waiting = entry
     if waiting.done():
         return
@@ -230,7 +234,7 @@ def answer(entry: Entry, result: str | Exception) -> None:
 
 
 def keys_of(rows: Sequence[Submission]) -> tuple[list[str | None] | None, list[bytes | None] | None]:
-    """Return the columns of idempotency keys and body hashes, or nulls where no row has any: the shorter way."""
+    """Return the columns of idempotency keys and body hashes, or nulls if no row has a key: the statement then does less."""
     if all(row.idempotency_key is None for row in rows):
         return None, None
     return [row.idempotency_key for row in rows], [row.body_hash for row in rows]

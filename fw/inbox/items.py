@@ -26,10 +26,11 @@ class Mark(Body):
 @operation("feedback_show", Answer(200, Feedback()), refuses=(NotFound,))
 async def show(request: web.Request) -> web.Response:
     """Show one item."""
-    return reply(await find(request, request.match_info["ref"]))
+    return reply(await find_item(request, request.match_info["ref"]))
 
 
-async def find(request: web.Request, feedback_id: str) -> Mapping[str, Any]:
+async def find_item(request: web.Request, feedback_id: str) -> Mapping[str, Any]:
+    """Return an item of the caller's inbox. Raises `NotFound`."""
     if not is_id(feedback_id):
         raise NotFound
     row = await request.app[DATABASE].row("feedback.one", request[CALLER].user_id, feedback_id)
@@ -48,12 +49,12 @@ async def mark(request: web.Request) -> web.Response:
     database, user_id = request.app[DATABASE], request[CALLER].user_id
     changed = await database.change("feedback.mark_one", user_id, feedback_id, values["is_read"])
     await request.app[BUS].publish(INBOXES, [user_id])
-    return reply(changed or await find(request, feedback_id))
+    return reply(changed or await find_item(request, feedback_id))
 
 
 @operation("feedback_delete", Answer(204), refuses=(NotFound,))
 async def delete(request: web.Request) -> web.Response:
-    """Delete an item: its text at once, its place in the log after seven days."""
+    """Delete an item: its text at once, its number in the log after seven days."""
     feedback_id = request.match_info["ref"]
     if not is_id(feedback_id):
         raise NotFound

@@ -1,4 +1,4 @@
-"""Feedback: sending it, and reading an inbox."""
+"""Listing an inbox."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from marshmallow import fields, validate
 
 from fw import ids
 from fw.accounts.tokens import CALLER
-from fw.accounts.user import own
+from fw.accounts.user import require_account
 from fw.database.pool import DATABASE
 from fw.inbox import search
 from fw.inbox.events import item
@@ -29,11 +29,11 @@ from fw.web.turns import SEARCHES
 class List(Query):
     limit = Whole(1, 100, load_default=20, **says("Items of a page."))
     after = After(**says("The `next` of the page before."))
-    is_read = QueryFlag(**says("Only what is read, or only what is not."))
-    q = Text(0, 200, **says("Only what has this text in its message, in any case."))
-    widget_id = Id(**says("Only what came through this widget."))
-    from_ = Moment(data_key="from", **says("Only what came at this moment or day (in UTC), or later."))
-    to = Moment(**says("Only what came at this moment or day (in UTC), or earlier."))
+    is_read = QueryFlag(**says("Only items that are read, or only those that are not."))
+    q = Text(0, 200, **says("Only items with this text in the message, in any case."))
+    widget_id = Id(**says("Only items that came through this widget."))
+    from_ = Moment(data_key="from", **says("Only items that came at this moment or day (in UTC), or later."))
+    to = Moment(**says("Only items that came at this moment or day (in UTC), or earlier."))
     order = fields.String(
         load_default="newest", validate=validate.OneOf(("newest", "oldest")), **says("Which items come first.")
     )
@@ -54,18 +54,18 @@ async def list_inbox(request: web.Request) -> web.Response:
     wanted = read_query(request)
     user_id, database = request[CALLER].user_id, request.app[DATABASE]
     if hdrs.IF_NONE_MATCH in request.headers:
-        etag = tag(user_id, own(await database.row("feedback.position", user_id))["cursor"], wanted)
+        etag = tag(user_id, require_account(await database.row("feedback.position", user_id))["cursor"], wanted)
         if not_modified(request, etag):
             return web.Response(status=304, headers={"ETag": f'"{etag}"'})
-    # Either may have to look at everything there is.
+    # Both may have to look at every item of the inbox.
     is_search = wanted.get("q") or "is_read" in wanted
     async with request.app[SEARCHES].turn(user_id) if is_search else nullcontext():
         rows = await database.rows(f"feedback.{wanted['order']}", user_id, *filters(wanted), wanted["limit"] + 1)
-    inbox = own(rows[0] if rows else None)
+    inbox = require_account(rows[0] if rows else None)
     items = [item(row) for row in rows if row["id"] is not None]
     page = {
         "items": items[: wanted["limit"]],
-        "next": paging.encode(items[wanted["limit"] - 1]["id"]) if len(items) > wanted["limit"] else None,
+        "next": paging.next_after(items[wanted["limit"] - 1]["id"]) if len(items) > wanted["limit"] else None,
         "unread_count": inbox["unread_count"],
         "total_count": inbox["total_count"],
         "cursor": inbox["inbox_cursor"],
@@ -74,8 +74,8 @@ async def list_inbox(request: web.Request) -> web.Response:
 
 
 def filters(wanted: Mapping[str, Any]) -> tuple[str, str, bool | None, str | None, str | None]:
-    """Return what a page is chosen by: the ids it lies between, is_read, widget_id, and the pattern of a search."""
-    low, high = span(wanted.get("from_"), wanted.get("to"))
+    """Return the arguments of the statement: the ids that bound the page, is_read, widget_id, and the pattern of a search."""
+    low, high = id_range(wanted.get("from_"), wanted.get("to"))
     if "after" in wanted:
         after = wanted["after"]
         low, high = (max(low, after), high) if wanted["order"] == "oldest" else (low, min(high, after))
@@ -84,32 +84,32 @@ def filters(wanted: Mapping[str, Any]) -> tuple[str, str, bool | None, str | Non
 
 
 def tag(user_id: str, cursor: int, wanted: Mapping[str, Any]) -> str:
-    """Name a page: it is the same as long as neither the inbox nor the question changes."""
+    """Return the ETag of a page: the same as long as neither the inbox nor the query changes."""
     question = f"{user_id} {cursor} {sorted(wanted.items())}"
     return hashlib.blake2b(question.encode(), digest_size=12).hexdigest()
 
 
-def span(low: Any, high: Any) -> tuple[str, str]:
-    """Return the ids between which everything lies that was made from `low` to `high`: moments, days, or None (open)."""
-    first = ids.LOWEST if low is None else ids.just_before(start(low))
+def id_range(low: Any, high: Any) -> tuple[str, str]:
+    """Return the ids between which all items made from `low` to `high` lie; either is a moment, a day, or None (no bound)."""
+    first = ids.LOWEST if low is None else ids.just_before(first_moment(low))
     try:
-        last = ids.HIGHEST if high is None else ids.just_before(end(high))
+        last = ids.HIGHEST if high is None else ids.just_before(moment_after(high))
     except OverflowError:
-        # The end of all dates.
+        # There is no date after 9999-12-31.
         last = ids.HIGHEST
     return first, last
 
 
-def start(moment: Any) -> datetime:
-    return moment if isinstance(moment, datetime) else midnight(moment)
+def first_moment(bound: Any) -> datetime:
+    return bound if isinstance(bound, datetime) else start_of_day(bound)
 
 
-def end(moment: Any) -> datetime:
-    """Return the first millisecond after the moment, or after the day."""
-    if isinstance(moment, datetime):
-        return moment.replace(microsecond=moment.microsecond // 1000 * 1000) + timedelta(milliseconds=1)
-    return midnight(moment) + timedelta(days=1)
+def moment_after(bound: Any) -> datetime:
+    """Return the first millisecond after a moment, or after a day."""
+    if isinstance(bound, datetime):
+        return bound.replace(microsecond=bound.microsecond // 1000 * 1000) + timedelta(milliseconds=1)
+    return start_of_day(bound) + timedelta(days=1)
 
 
-def midnight(day: Any) -> datetime:
+def start_of_day(day: Any) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=ids.EPOCH.tzinfo)

@@ -1,4 +1,4 @@
-"""Metadata: what a submission brings along beside its message."""
+"""Metadata: what a submission carries beside its message."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ METADATA_BYTES: Final = 4096
 METADATA_LEVELS: Final = 5
 TOO_LONG: Final = f"Must have at most {METADATA_BYTES:,} bytes as JSON, a widget's rating included."
 RATING: Final = (0, 10)
-"""The bounds of a rating, whoever asked for it."""
+"""The bounds of a rating in metadata; a widget may have narrower ones."""
 ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -24,7 +24,7 @@ class Metadata(Rule[dict[str, Any]]):
     def read(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("Must be an object.")
-        inspect(value)
+        check_values(value)
         if is_too_long(value):
             raise ValidationError(TOO_LONG)
         low, high = RATING
@@ -49,10 +49,11 @@ class Metadata(Rule[dict[str, Any]]):
         }
 
 
-def inspect(metadata: dict[str, Any]) -> None:
-    """Refuse what nests too deep or cannot be stored, and numbers that not every parser of JSON takes (RFC 8259, 6).
+def check_values(metadata: dict[str, Any]) -> None:
+    """Raises `ValidationError` if values nest too deep or cannot be stored, or a number is too large for a double: not every
+    JSON parser reads such numbers (RFC 8259, 6).
 
-    It goes level by level, and stops where there is more than can fit: some 30,000 values fit into a body.
+    Goes level by level, and stops as soon as there are more values than fit into metadata: a body has room for some 30,000.
     """
     level: list[Any] = [metadata]
     for depth in count(1):
@@ -70,14 +71,14 @@ def inspect(metadata: dict[str, Any]) -> None:
                 raise ValidationError("Must have no number that a double cannot hold.")
         if not below:
             return
-        # Each takes a byte at least.
+        # Each value takes at least one byte.
         if len(below) > METADATA_BYTES:
             raise ValidationError(TOO_LONG)
         level = below
 
 
 def is_double(number: int) -> bool:
-    """Tell whether a double holds a number, be it with some of its digits rounded."""
+    """Tell whether a number is within the range of a double; some of its digits may be lost."""
     try:
         float(number)
     except OverflowError:
@@ -90,9 +91,9 @@ def is_too_long(metadata: Mapping[str, Any]) -> bool:
 
 
 def dump(metadata: Mapping[str, Any]) -> str:
-    """Write metadata as JSON, every character and every digit of it."""
+    """Write metadata as JSON, without losing a character or a digit."""
     try:
         return orjson.dumps(metadata).decode()
     except TypeError:
-        # What does not fit 64 bits; the standard library is slower, and knows no bound.
+        # An integer has more than 64 bits, which only the slower standard library writes.
         return ENCODER.encode(metadata)

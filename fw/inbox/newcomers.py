@@ -1,4 +1,4 @@
-"""Sockets that have not said who they are yet: how many there may be, from one address and in all."""
+"""Sockets that have not sent a token yet: how many there may be, from one address and in total."""
 
 import asyncio
 from collections import Counter
@@ -25,15 +25,15 @@ class Newcomers:
         self.count = 0
 
     def close(self) -> None:
-        """Have nobody wait any longer: the server is going."""
+        """End all waits: the server is stopping."""
         self.is_closed = True
         for wait in self._waits:
             if not wait.expired():
                 wait.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
-    async def patience(self, seconds: float) -> AsyncIterator[None]:
-        """Wait for so many seconds at most, or until the server is going. Raises `TimeoutError`."""
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
+        """Bound a block to so many seconds, and to when the server stops. Raises `TimeoutError`."""
         async with asyncio.timeout(0 if self.is_closed else seconds) as wait:
             self._waits.add(wait)
             try:
@@ -43,10 +43,10 @@ class Newcomers:
 
     @contextmanager
     def admitted(self, address: str) -> Iterator[None]:
-        """Count a socket until it has said who it is. Raises `TooManyRequests`."""
+        """Count a socket until it has sent its token. Raises `TooManyRequests` if there are too many."""
         if self._by_address[address] >= MOST_OF_ADDRESS or self.count >= MOST:
             raise TooManyRequests(
-                "Too many sockets wait to say who they are.",
+                "Too many sockets have not sent their token yet.",
                 headers={
                     "Retry-After": "10",
                     "RateLimit-Policy": f'"newcomers";q={MOST_OF_ADDRESS}',

@@ -1,8 +1,8 @@
-"""How many readers (live sockets and waiting long polls) a user has, in sum over all processes and hosts.
+"""Bounds how many readers (live sockets and waiting long polls) a user has, over all processes and hosts together.
 
-A process leases places in PostgreSQL. It asks when it needs one more than it has, and gives back what has been free for a
-moment, so that a reader that comes again at once costs no statement, and an event never does. The leases of a process that
-was killed end by themselves.
+A process leases places in PostgreSQL. It leases one more when it needs it, and gives back those that have been free for a
+moment, so a reader that connects again at once costs no statement, and neither does an event. The leases of a killed process
+expire.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from fw.ids import new_id
 log = logging.getLogger("fw.readers")
 
 MOST: Final = 20
-"""Readers of one user."""
+"""How many readers one user may have."""
 BEAT_SECONDS: Final = 5.0
-"""How often a process says that it lives; if it has not for 20 s, its leases do not count (see `readers_take`)."""
+"""How often a process notes that it is alive; if it has not for 20 s, its leases do not count (see `readers_take`)."""
 RETURN_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 1.5
-"""How long a reader waits for places that other processes may be about to give back."""
+"""How long a reader waits for a place that another process may be about to give back."""
 RETRY_SECONDS: Final = 0.25
 
 
@@ -42,14 +42,14 @@ class _Places:
 
 
 class Readers:
-    """Gives out places to readers."""
+    """Gives places to readers."""
 
     def __init__(self, database: Database, background: Background) -> None:
         self._database = database
         self._process_id = new_id()
         self._places: defaultdict[str, _Places] = defaultdict(_Places)
         self._free: set[str] = set()
-        # Users of whose places nobody knows how many the database has: a statement had no answer.
+        # Users whose number of leases in the database is not known, because a statement was not answered.
         self._doubted: set[str] = set()
         self._beaten_at = float("-inf")
         self._beat_task = background.task("readers' leases", self._beat_for_ever)
@@ -69,15 +69,15 @@ class Readers:
 
     @property
     def used(self) -> int:
-        """How many places readers of this process have."""
+        """How many places the readers of this process have."""
         return sum(places.used for places in self._places.values())
 
     async def take(self, user_id: str) -> None:
-        """Take a place, to be given back. Raises `TooManyRequests`, `Unavailable`."""
+        """Take a place; `give_back` frees it. Raises `TooManyRequests`, `Unavailable`."""
         clock = asyncio.get_running_loop().time
         end = clock() + PATIENCE_SECONDS
         while not await self._try_to_take(user_id):
-            # If this process itself has them all, nobody else can give any back.
+            # If this process has all of them, no other process can give one back.
             if self._places[user_id].used >= MOST or clock() >= end:
                 self._forget_if_unused(user_id)
                 raise full()
@@ -112,7 +112,7 @@ class Readers:
             raise
         if row is None or not row["taken"]:
             return False
-        # Not the object from before: while the database was asked, the user's last place may have been given back.
+        # Looked up again: meanwhile the user's last place may have been given back, and the object dropped.
         places = self._places[user_id]
         places.leased += 1
         places.used += 1
@@ -124,7 +124,7 @@ class Readers:
             del self._places[user_id]
 
     async def return_free(self) -> None:
-        """Give leased places back that no reader has, and tell anew how many those are that are in doubt."""
+        """Give back leased places that no reader has, and write anew the leases whose number in the database is not known."""
         await self._tell_doubted()
         free, self._free = self._free, set()
         surplus = {
@@ -158,14 +158,14 @@ class Readers:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:
-                # A process without readers has nothing to say.
+                # A process without readers has no leases that could expire.
                 if self._places:
                     await self._beat()
             except Unavailable:
                 log.info("readers' leases wait for the database")
 
     async def _beat(self) -> None:
-        """Say that this process lives; tell all its leases anew if they are not known (the tables do not survive a crash)."""
+        """Note that this process is alive; write its leases anew if the database has lost them (the tables are unlogged)."""
         row = await self._database.change("readers.beat", self._process_id)
         if row is not None and row["is_new"]:
             await self._tell([user_id for user_id, places in self._places.items() if places.leased])
@@ -177,6 +177,6 @@ READERS: Final[web.AppKey[Readers]] = web.AppKey("readers")
 
 def full() -> TooManyRequests:
     return TooManyRequests(
-        f"This account has {MOST} live sockets and waiting polls, as many as it may.",
+        f"This account has {MOST} live sockets and waiting polls, and may not have more.",
         headers={"Retry-After": "30", "RateLimit-Policy": f'"readers";q={MOST}', "RateLimit": '"readers";r=0;t=30'},
     )

@@ -1,4 +1,4 @@
-"""Who sends feedback: how a submission is admitted, stored and answered, by whichever path it comes."""
+"""What the two ways to send feedback (to an inbox, through a widget) share: limits, reading, storing and answering."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from fw.config import CONFIG
 from fw.ids import created_at
 from fw.inbox.intake import Submission
 from fw.inbox.metadata import dump
-from fw.web.address import bucket, client_address, kept
+from fw.web.address import bucket, client_address, stored_part
 from fw.web.fields import Rule
 from fw.web.limits import Limits
 from fw.web.operation import Answer
@@ -22,7 +22,7 @@ from fw.web.response import reply
 from fw.web.schemas import Headers, Output
 
 MESSAGE: Final = 5000
-"""Characters of a message."""
+"""Most characters of a message."""
 SUBMISSION: Final = "submission"
 IDEMPOTENCY_KEY: Final = istr("Idempotency-Key")
 TO_INBOX: Final = "submission-inbox"
@@ -35,7 +35,7 @@ class Receipt(Output):
 
 
 class IdempotencyKey(Rule[str]):
-    """A name for one submission, by which its repetitions are known."""
+    """The name that a client gives to a submission, so that a repetition is recognised."""
 
     def read(self, value: Any) -> str:
         if not isinstance(value, str) or not 1 <= len(value) <= 255 or not value.isprintable():
@@ -48,7 +48,7 @@ class IdempotencyKey(Rule[str]):
             "minLength": 1,
             "maxLength": 255,
             "pattern": r"^[!-~]([ -~]*[!-~])?$",
-            "description": "Repeated with the same body within 24 hours, it is answered with the first one's id.",
+            "description": "If it is sent again with the same body within 24 hours, the answer has the first one's id.",
         }
 
 
@@ -60,7 +60,7 @@ RECEIPT: Final = Answer(201, Receipt(), ("RateLimit", "RateLimit-Policy"))
 
 
 class Sender(NamedTuple):
-    """Where a submission comes from: as limits count it, and as it is kept."""
+    """Where a submission comes from: the address as limits count it, and as it is stored."""
 
     bucket: str
     kept_address: str | None
@@ -69,13 +69,13 @@ class Sender(NamedTuple):
 def sender_of(request: web.Request) -> Sender:
     config = request.app[CONFIG]
     address = client_address(request, config.trusted_proxies)
-    return Sender(bucket(address), kept(address, config.ip_mode))
+    return Sender(bucket(address), stored_part(address, config.ip_mode))
 
 
 async def admit(limits: Limits, sender: Sender, inbox: str | None) -> dict[str, str]:
-    """Count a submission before anything is done for it, and return the headers that tell how its sender stands.
+    """Count a submission before anything else is done, and return the headers that tell how much its sender has left.
 
-    `inbox` is named by its owner's folded username; if that is not known yet, `admit_to` follows. Raises `TooManyRequests`.
+    `inbox` is the owner's folded username; if it is None, `admit_to` has to follow. Raises `TooManyRequests`.
     """
     if inbox is None:
         return await limits.take((SUBMISSION, sender.bucket))
@@ -83,20 +83,20 @@ async def admit(limits: Limits, sender: Sender, inbox: str | None) -> dict[str, 
 
 
 async def admit_to(limits: Limits, sender: Sender, inbox: str) -> dict[str, str]:
-    """Count a submission against the limit of an inbox that has only now been found. Raises `TooManyRequests`."""
+    """Count a submission against the limit of its inbox, once that is known. Raises `TooManyRequests`."""
     return await limits.take((TO_INBOX, f"{sender.bucket} {inbox}"))
 
 
 async def read_submission(request: web.Request) -> dict[str, Any]:
-    """Read and validate the body, and the key by which a repetition is known. Raises as `read_object` does."""
+    """Read and validate the body and the idempotency key. Raises what `read_object` raises."""
     values = await read_object(request)
-    # Most come without, and looking is quicker than reading.
+    # Most have no key, and looking for the header is quicker than validating.
     values["idempotency_key"] = read_headers(request)["idempotency_key"] if IDEMPOTENCY_KEY in request.headers else None
     return values
 
 
 def compose(values: Mapping[str, Any], sender: Sender, **inbox: str) -> Submission:
-    """Make the row of a submission; `inbox` names its place: `username` (folded), or `user_id` and `widget_id`."""
+    """Return the submission to store; `inbox` is `username` (folded), or `user_id` and `widget_id`."""
     key = values["idempotency_key"]
     return Submission(
         message=values["message"],
@@ -109,11 +109,11 @@ def compose(values: Mapping[str, Any], sender: Sender, **inbox: str) -> Submissi
 
 
 def receipt(feedback_id: str, standing: Mapping[str, str]) -> web.Response:
-    """Answer a submission that is committed."""
+    """Return the answer to a submission that is committed."""
     return reply({"id": feedback_id, "created_at": created_at(feedback_id)}, status=201, headers=standing)
 
 
 def body_hash(values: Mapping[str, Any], widget_id: str | None) -> bytes:
-    """Hash what was meant, not how it was spelled: white space and the order of fields do not make another body."""
+    """Hash the values and not the bytes: white space and the order of fields do not make another body."""
     meant = {"message": values["message"], "metadata": values["metadata"], "widget_id": widget_id}
     return hashlib.sha256(json.dumps(meant, sort_keys=True).encode()).digest()

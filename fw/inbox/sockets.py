@@ -1,4 +1,4 @@
-"""One live socket: frames out, and the ways in which it ends."""
+"""One live socket: what is written to it, and how it ends."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ from fw.inbox.feed import Reading
 from fw.web.progress import not_taken
 
 BUFFER_BYTES: Final = 256 * 1024
-"""What may wait for a reader in memory; one who is further behind is sent the rest at its own pace."""
+"""How much may wait in memory for a reader; one that is further behind is sent the rest as it takes it."""
 STALLED_SECONDS: Final = 15.0
-"""How long a reader may take nothing of what waits for it."""
+"""How long a reader may take nothing while something waits for it."""
 PING_SECONDS: Final = 25.0
 """Routers cut sockets that are idle for 55 s (Heroku)."""
 CLOSE_SECONDS: Final = 3.0
 LINGER_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.1
 CONTROLS_A_SECOND: Final = 10
-"""Pings and pongs that a client may send."""
+"""How many pings and pongs a client may send."""
 FRAMES_AT_END: Final = 50
 """What a client may have sent before it hears of the end."""
 LAST: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
@@ -43,13 +43,13 @@ class Close(IntEnum):
 
 
 class FloodError(Exception):
-    """The client sends more pings and pongs than anybody has a use for."""
+    """The client sends too many pings and pongs."""
 
 
 async def next_message(ws: web.WebSocketResponse) -> WSMessage:
     """Return the next message that is neither a ping nor a pong; pings are answered. Raises `FloodError`.
 
-    Not by aiohttp's own way, which lets nobody else run as long as there are any.
+    aiohttp's own handling of pings lets no other task run as long as more of them are there.
     """
     loop = asyncio.get_running_loop()
     count, begun_at = 0, loop.time()
@@ -81,10 +81,10 @@ async def say_goodbye(ws: web.WebSocketResponse, transport: asyncio.Transport, r
 
 
 class Socket:
-    """A reader of an inbox. What is written waits in its transport, and only so much of it.
+    """A reader of an inbox.
 
-    While it is live it is written to without waiting. One that falls behind is not live any more: it catches up again,
-    reading no more from the database than it takes.
+    A live one is written to without waiting. If more than `BUFFER_BYTES` wait in its transport it is live no more, and catches
+    up again: then no more is read from the database than it takes.
     """
 
     __slots__ = (
@@ -123,15 +123,15 @@ class Socket:
         self.user_id = user_id
         self.session_id = session_id
         self.cursor = since
-        """What the reader has been sent; None: nothing yet, and nothing from before it came."""
+        """Up to where the reader has been sent everything; None if it has been sent nothing and wants nothing older."""
         self.is_greeted = False
         self.is_live = False
 
     async def run(self, catch_up: Callable[["Socket"], Awaitable[Close | None]], seconds: float) -> Close | None:
-        """Have the reader catch up, as often as it has fallen behind, until it leaves, `close` is called or the session is
-        over, in so many seconds; then tell it why, and wait until it is gone.
+        """Serve the reader until it leaves, `close` is called, or its session ends after so many seconds; then close it.
 
-        Catching up returns why it cannot be, if it cannot. Returns why the socket was closed; None if the reader left.
+        `catch_up` is called first, and whenever the reader has fallen behind; it returns why the socket has to close, or None.
+        Returns why the server closed the socket; None if the reader left.
         """
         end = asyncio.get_running_loop().time() + seconds
         reason = None
@@ -141,12 +141,12 @@ class Socket:
                 async with self._scope:
                     reason = await catch_up(self)
                     if reason is None:
-                        # There is nothing that a reader may say: what comes is its end, or not allowed.
+                        # A reader may send no messages: all that may come is the close.
                         if (await next_message(self._ws)).type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                             return None
                         reason = Close.FORBIDDEN_MESSAGE
             except FloodError:
-                # Whoever sends so much is not waited for.
+                # There is no closing handshake with a client that floods.
                 self._transport.close()
                 return Close.FORBIDDEN_MESSAGE
             except TimeoutError:
@@ -160,13 +160,13 @@ class Socket:
         return reason
 
     def close(self, reason: Close) -> None:
-        """Have the conversation end; the first reason counts."""
+        """Have `run` end; the first reason counts."""
         if self._reason is None:
             self._reason = reason
             self._interrupt()
 
     def hurry(self, reason: Close) -> None:
-        """Have the conversation end; one that is ending has little time left for that."""
+        """Have `run` end; if it is already ending, it gets `CLOSE_SECONDS` at most."""
         if self._reason is None:
             self.close(reason)
         elif self._scope is not None and not self._scope.expired():
@@ -177,7 +177,7 @@ class Socket:
             self._scope.reschedule(asyncio.get_running_loop().time())
 
     def replay(self, reading: Reading) -> int:
-        """Write what one reading has for this reader, which is not live; the first comes with a greeting. Returns how many."""
+        """Write the events of a reading to this reader, which is not live; the first time after a `hello`. Returns how many."""
         events: list[dict[str, Any]] = []
         if not self.is_greeted:
             self.is_greeted = True
@@ -193,12 +193,12 @@ class Socket:
     async def drain(self) -> None:
         """Wait until the reader has taken most of what was written. Raises `ConnectionError` if it has left."""
         if self._transport.is_closing():
-            # The writer itself does not say so.
+            # The writer's own `drain` would return.
             raise ConnectionResetError
         await self._writer.drain()
 
     def deliver(self, reading: Reading, frames: bytes) -> None:
-        """Write what is new to this live reader: `frames`, if it stands where the reading began."""
+        """Write what is new to this reader, if it is live: `frames`, if its cursor is where the reading began."""
         if self._reason or not self.is_live:
             return
         if self.cursor != reading.since and not reading.is_lost:
@@ -211,25 +211,25 @@ class Socket:
 
     def _write(self, frames: bytes) -> None:
         if self._transport.is_closing():
-            # The reader has left, and whoever runs the socket is about to hear of it.
+            # The reader has left; `run` is about to end.
             return
         self._written += len(frames)
         self._transport.write(frames)
 
     def tend(self, now: float) -> None:
-        """Ping the reader when it is time, and cut it off if it has taken nothing for too long; called every second or so."""
+        """Ping the reader when a ping is due, and close it if it has taken nothing for too long. Called about every second."""
         if self._reason:
             return
         is_waiting = self._transport.get_write_buffer_size() > 0
         is_due = now - self._pinged_at >= PING_SECONDS
-        # The kernel is asked only if there is something to know.
+        # Asking the kernel takes time, so it is done only if needed.
         if is_waiting or is_due:
             missing = not_taken(self._transport)
             taken = self._written - missing
             if not missing or taken > self._taken:
                 self._taken, self._taken_at = taken, now
             elif now - self._taken_at >= STALLED_SECONDS:
-                # Nothing of what waits is taken or, of an idle reader, not even the last ping has arrived.
+                # The reader has taken nothing of what waits or, if it was idle, not acknowledged the last ping.
                 self.close(Close.TOO_SLOW)
         if is_due:
             self._pinged_at = now
@@ -237,7 +237,7 @@ class Socket:
                 self._write(PING)
 
     async def _say_goodbye(self, reason: Close) -> None:
-        """Tell the reader why it ends; a slow one is given some time to read up to the reason."""
+        """Close the socket, and give a slow reader some time to read up to the close code."""
         self._scope = asyncio.timeout(LINGER_SECONDS if reason is Close.TOO_SLOW else CLOSE_SECONDS)
         with contextlib.suppress(TimeoutError):
             async with self._scope:
@@ -249,7 +249,7 @@ class Socket:
 
 
 def as_frames(events: Iterable[dict[str, Any]]) -> bytes:
-    """Encode events as WebSocket text frames (RFC 6455, 5.2): a server's are not masked, so all readers get the same bytes."""
+    """Encode events as WebSocket text frames (RFC 6455, 5.2). A server does not mask them: all readers get the same bytes."""
     return b"".join(frame(orjson.dumps(event, option=orjson.OPT_UTC_Z)) for event in events)
 
 

@@ -1,4 +1,4 @@
-"""Sending feedback to an inbox, from anyone."""
+"""Sending feedback to an inbox."""
 
 from aiohttp import web
 

@@ -1,1 +1,1 @@
-"""What the operators see: logs, metrics, errors, health."""
+"""What operators see: logs, metrics, errors, health."""

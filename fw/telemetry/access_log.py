@@ -1,4 +1,4 @@
-"""Takes note of requests, and hands many at once to the log and the metrics: so it costs each of them little."""
+"""Collects answered requests, and hands many at once to the log and the metrics, which takes less time for each of them."""
 
 import logging
 from time import perf_counter
@@ -20,11 +20,11 @@ EVERY_SECONDS: Final = 0.25
 MOST: Final = 1000
 UNMATCHED: Final = "unmatched"
 NO_METHOD: Final = "UNKNOWN"
-"""What aiohttp gives to a request that it could not parse; it has been routed nowhere."""
+"""The method of a request that aiohttp could not parse, and so did not route."""
 
 
-class Observer:
-    """Knows the requests of the last moment."""
+class RequestLog:
+    """Keeps the requests of the last quarter of a second, then logs and counts them together."""
 
     def __init__(self, metrics: Metrics, background: Background) -> None:
         self._metrics = metrics
@@ -43,13 +43,13 @@ class Observer:
         self.flush()
 
     def note(self, values: tuple[Any, ...]) -> None:
-        """Take note of a request, by the values of a `Request`."""
+        """Keep a request, given as the values of a `Request`."""
         self._noted.append(values)
         if len(self._noted) >= MOST:
             self.flush()
 
     def flush(self) -> None:
-        """Write down what has been noted, and have the metrics up to date."""
+        """Log the requests that were kept, and bring the metrics up to date."""
         requests = [Request._make(values) for values in self._noted]
         self._noted.clear()
         self._metrics.observe(requests)
@@ -58,25 +58,25 @@ class Observer:
             log.info("requests", extra={"requests": requests})
 
 
-OBSERVER: Final[web.AppKey[Observer]] = web.AppKey("observer")
+REQUEST_LOG: Final[web.AppKey[RequestLog]] = web.AppKey("request_log")
 
 
 class AccessLog(AbstractAccessLogger):
-    """What the server tells of every request, also of those that were not even HTTP; `logger` is an `Observer`."""
+    """Called by aiohttp for every request, even if it was no valid HTTP; `logger` is a `RequestLog`."""
 
     __slots__ = ()
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        observer: Any = self.logger
+        request_log: Any = self.logger
         try:
             request_id, begun_at = request[TRACE]
-            # Not the time that the server has taken: its clock is the event loop's, which counts milliseconds.
+            # aiohttp's own time is by the event loop's clock, which counts whole milliseconds.
             time = perf_counter() - begun_at
         except KeyError:
-            # What is not even HTTP has come past the middlewares.
+            # A request that is no valid HTTP does not reach the middlewares.
             request_id = ""
-        # Made a `Request` of when there is time.
-        observer.note(
+        # `flush` makes it a `Request`, outside of the time of the request.
+        request_log.note(
             (
                 now(),
                 request_id,
@@ -91,7 +91,7 @@ class AccessLog(AbstractAccessLogger):
 
 
 def route_of(request: web.BaseRequest) -> str:
-    """Return the pattern of the request's route."""
+    """Return the pattern of the request's route; `UNMATCHED` if it has none."""
     if request.method == NO_METHOD or not isinstance(request, web.Request):
         return UNMATCHED
     resource = request.match_info.route.resource
@@ -99,7 +99,7 @@ def route_of(request: web.BaseRequest) -> str:
 
 
 def user_of(request: web.BaseRequest) -> str | None:
-    # Asked only where there may be one: most requests carry no token, and the answer would be an exception.
+    # Most requests carry no token, and to look for the caller of one raises an exception inside aiohttp.
     if (hdrs.AUTHORIZATION in request.headers or hdrs.UPGRADE in request.headers) and CALLER in request:
         return request[CALLER].user_id
     return None

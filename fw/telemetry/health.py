@@ -16,7 +16,7 @@ from fw.database.listener import LISTENER
 from fw.database.pool import DATABASE, Database
 from fw.database.statements import migration_ids
 from fw.errors import Problem, Unauthorized, Unavailable
-from fw.telemetry.access_log import OBSERVER
+from fw.telemetry.access_log import REQUEST_LOG
 from fw.telemetry.metrics import METRICS
 from fw.web.operation import Answer, operation
 from fw.web.response import reply
@@ -39,13 +39,13 @@ class Readiness(Output):
 
 @operation("health_alive", Answer(200, Health()), is_alone=True)
 async def alive(request: web.Request) -> web.Response:
-    """Say that the process lives; nothing else is touched."""
+    """Say that the process lives; nothing else is checked."""
     return reply({"status": "ok", "version": __version__})
 
 
 @operation("health_ready", Answer(200, Readiness()))
 async def ready(request: web.Request) -> web.Response:
-    """Say what this process needs to serve, and which of it is missing."""
+    """Say whether the process can serve, or what it lacks."""
     database = request.app[DATABASE]
     answers, migrated = await asyncio.gather(database.ping(READY_SECONDS), is_migrated(database))
     stopped = request.app[BACKGROUND].stopped
@@ -64,12 +64,12 @@ async def ready(request: web.Request) -> web.Response:
 
 @operation("health_metrics", Answer(200, media="text/plain"), refuses=(Unauthorized,), optional_token="metrics", is_alone=True)
 async def metrics(request: web.Request) -> web.Response:
-    """Tell what has been counted, in Prometheus' text format, to who may know."""
+    """Show the metrics in Prometheus' text format."""
     token = request.app[CONFIG].metrics_token
     if token and not compare_digest(bearer_token(request).encode("utf-8", "replace"), token.encode()):
         raise Unauthorized("The token of FW_METRICS_TOKEN is needed.")
-    request.app[OBSERVER].flush()
-    # With several processes it is read from their files.
+    request.app[REQUEST_LOG].flush()
+    # In a thread: if there are several processes, this reads their files.
     text = await asyncio.to_thread(request.app[METRICS].text)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"})
 

@@ -1,4 +1,4 @@
-"""Logs: an object of JSON a line, or text for people. Never what people wrote, nor secrets, nor addresses of any kind."""
+"""Logs: one JSON object a line, or text for people. They never have what people wrote, secrets, or addresses of any kind."""
 
 import logging
 import os
@@ -15,11 +15,11 @@ from fw.config import LogFormat
 from fw.terminal import printable
 
 STANDARD: Final = frozenset((*logging.makeLogRecord({}).__dict__, "message", "asctime", "requests", "taskName"))
-"""What every record has; the rest was given by `extra`."""
+"""The attributes of every record; others come from `extra`."""
 
 
 class Request(NamedTuple):
-    """One request that has been answered; `route` is the pattern and not the path, which has names in it."""
+    """One answered request; `route` is the pattern and not the path, which may have names in it."""
 
     time: float
     request_id: str
@@ -37,13 +37,13 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         requests = getattr(record, "requests", None)
         if requests is None:
-            return encode({**head(record.created, record), "message": record.getMessage(), **extra(record), **error(record)})
+            return json_line({**head(record.created, record), "message": record.getMessage(), **extra(record), **error(record)})
         common = {**head(0, record), "message": "request"}
-        return "\n".join(encode({**common, **fields(request)}) for request in requests)
+        return "\n".join(json_line({**common, **fields(request)}) for request in requests)
 
 
 class TextFormatter(logging.Formatter):
-    """Formats the same for people who look at a terminal."""
+    """Formats the same as text, for people at a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         requests = getattr(record, "requests", None)
@@ -59,7 +59,7 @@ class TextFormatter(logging.Formatter):
 
 
 def configure(level: str, log_format: LogFormat) -> None:
-    """Send everything that is logged to standard error."""
+    """Write everything that is logged to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -92,7 +92,7 @@ def extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def error(record: logging.LogRecord) -> dict[str, Any]:
-    """Tell of an exception where it happened, and of what kind it is; what it says may quote what people wrote."""
+    """Return the type of an exception and where it was raised, without its message, which may quote what people wrote."""
     if not record.exc_info or record.exc_info[1] is None:
         return {}
     return {"error": type(record.exc_info[1]).__name__, "trace": list(trace(record.exc_info[1]))}
@@ -110,5 +110,5 @@ def places(begin: TracebackType | None) -> Iterator[str]:
         yield f"{frame.filename}:{frame.lineno} {frame.name}"
 
 
-def encode(values: Mapping[str, Any]) -> str:
+def json_line(values: Mapping[str, Any]) -> str:
     return orjson.dumps(values, default=str, option=orjson.OPT_UTC_Z).decode()

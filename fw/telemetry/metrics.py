@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, of this process or, with several, of all of them together."""
+"""Metrics for Prometheus, of all processes of a start together."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -20,14 +20,14 @@ from fw.web.limits import Limits
 from fw.web.turns import Turns
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable that names where processes put their numbers together (prometheus_client)."""
+"""The variable that names the folder in which processes combine their numbers (prometheus_client)."""
 DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 class Metrics:
-    """Reads now and then what the parts have counted: who counts is not to wait for who looks."""
+    """Reads what the parts have counted a few times a second, so that counting costs the parts little."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Metrics:
         self._database, self._intake, self._hub = database, intake, hub
         self._newcomers, self._background, self._turns = newcomers, background, turns
         self._listener, self._passwords, self._limits = listener, passwords, limits
-        # A second series for each, which says when it began, is of no use here.
+        # Else each metric gets a second series with the time of its beginning, which nobody needs here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._seen: dict[tuple[str, ...], float] = {}
@@ -57,7 +57,7 @@ class Metrics:
         self._lags = self._histogram("fw_live_delivery_lag_seconds", "From a submission's arrival to its sockets.", DURATIONS)
         self._waiting = self._gauge("fw_intake_queue_rows", "Submissions that wait for a batch.")
         self._sockets = self._gauge("fw_live_sockets", "Live sockets that are open.")
-        self._unnamed = self._gauge("fw_live_unauthenticated_sockets", "Live sockets that have not said who they are yet.")
+        self._unnamed = self._gauge("fw_live_unauthenticated_sockets", "Live sockets that have not sent a token yet.")
         self._size = self._gauge("fw_pool_connections", "Connections to the database.")
         self._in_use = self._gauge("fw_pool_in_use", "Connections that are in use.")
         self._hashes = self._gauge("fw_bcrypt_queue", "Password hashes that wait for a thread.")
@@ -79,12 +79,12 @@ class Metrics:
         return Counter(name, about, labels, registry=self._registry)
 
     def observe(self, requests: Iterable[Request]) -> None:
-        """Take in requests that have been answered."""
+        """Count answered requests."""
         for request in requests:
             key = (request.route, request.method, request.status)
             child = self._children.get(key)
             if child is None:
-                # A method is the client's own word: there are to be no more series than there are methods.
+                # Clients may send any word as the method, and each would be a series of its own.
                 method = request.method if request.method in METHODS else "other"
                 if len(self._children) > 10_000:
                     self._children.clear()
@@ -92,7 +92,7 @@ class Metrics:
             child.observe(request.seconds)
 
     def refresh(self) -> None:
-        """Take in what the parts have counted since."""
+        """Read what the parts have counted since the last time."""
         while self._intake.commits:
             rows, seconds = self._intake.commits.popleft()
             self._batches.observe(rows)
@@ -123,7 +123,7 @@ class Metrics:
         self._seen[key] = count
 
     def text(self) -> bytes:
-        """Return all that is known, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         if FOLDER not in os.environ:
             return generate_latest(self._registry)
         registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Error tracking by Sentry: what went wrong and where, and nothing of what anybody sent."""
+"""Error tracking by Sentry: what went wrong and where, without anything that clients sent."""
 
 import asyncio
 from typing import Any, Final, Self
@@ -10,25 +10,25 @@ FLUSH_SECONDS: Final = 2.0
 KEPT: Final = frozenset(
     ("event_id", "timestamp", "platform", "level", "logger", "release", "environment", "sdk", "exception", "logentry", "tags")
 )
-"""What of an event is sent; all else may tell of requests and machines."""
+"""The parts of an event that are sent; the others may have details of requests and machines."""
 
 
-class Tracking:
-    """Sends what is logged as an error, where `SENTRY_DSN` is set. A network that is away costs nobody anything."""
+class ErrorTracking:
+    """Sends what is logged as an error to Sentry, if `SENTRY_DSN` is set. Requests never wait for that."""
 
     def __init__(self, config: Config) -> None:
         self._dsn = config.sentry_dsn
 
     async def __aenter__(self) -> Self:
         if self._dsn:
-            # The extra `sentry`: nobody else pays for the import.
+            # Imported here: only the extra `sentry` installs it.
             import sentry_sdk
             from sentry_sdk.integrations.logging import LoggingIntegration
 
             sentry_sdk.init(
                 self._dsn,
                 release=f"feedbackwave@{__version__}",
-                # Each of the others adds something of the request, the process or the machine.
+                # Each of the others adds details of the request, the process or the machine.
                 default_integrations=False,
                 integrations=[LoggingIntegration(level=None)],
                 include_local_variables=False,
@@ -47,7 +47,7 @@ class Tracking:
 
 
 def scrub(event: Any, hint: dict[str, Any]) -> Any:
-    """Leave what went wrong, where, and the request's id; what an exception says may quote what people wrote."""
+    """Reduce an event to what went wrong, where, and the request's id; messages of exceptions may quote what people wrote."""
     event["tags"] = {
         name: str(value) for name, value in event.get("extra", {}).items() if name in ("request_id", "statement", "sqlstate")
     }

@@ -1,1 +1,1 @@
-"""HTTP, which knows no feature: from a request to values, and from values to an answer."""
+"""What all features share of HTTP: from a request to values, and from values to an answer."""

@@ -1,4 +1,4 @@
-"""Client addresses: whose request it is, behind proxies too, and how much of it is kept. They are text, as usually written."""
+"""Client addresses, as text: where a request comes from, behind proxies too, and how much of the address is stored."""
 
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -9,13 +9,14 @@ from aiohttp import hdrs, web
 from fw.config import CONFIG, IpMode
 
 REMEMBERED: Final = 4096
-"""Addresses whose reading is kept: the standard library takes some 10 us for one, a tenth of a whole request."""
+"""How many parsed addresses are kept: the standard library takes some 10 us for one, a tenth of a whole request."""
 
 
 def client_address(request: web.BaseRequest, trusted_proxies: int) -> str | None:
-    """Return the peer's address or, behind proxies, the N-th from the right of all X-Forwarded-For lines.
+    """Return the peer's address or, behind N trusted proxies, the N-th from the right of all X-Forwarded-For lines.
 
-    What a client puts further left is never read; junk and missing entries fall back to the peer. None on a Unix socket.
+    Entries further left, which a client can forge, are never read. If the entry is missing or no address, the peer's address
+    is returned, and None on a Unix socket.
     """
     peer = parse(request.remote or "")
     if not trusted_proxies:
@@ -28,27 +29,28 @@ def client_address(request: web.BaseRequest, trusted_proxies: int) -> str | None
 
 @lru_cache(REMEMBERED)
 def parse(text: str) -> str | None:
+    """Return an address in its usual form; None if the text is none."""
     try:
         address = ip_address(text.strip())
     except ValueError:
         return None
     if isinstance(address, IPv6Address):
-        # A zone ("%eth0") is another host's own business, and a v4 address in v6 clothes is a v4 address.
+        # A zone ("%eth0") means something on another host only, and an IPv4-mapped address is an IPv4 address.
         return str(address.ipv4_mapped or IPv6Address(int(address)))
     return str(address)
 
 
 @lru_cache(REMEMBERED)
 def bucket(address: str | None) -> str:
-    """Name what limits are counted by: an IPv4 address, or an IPv6 /64, the least that one customer is given."""
+    """Return what limits are counted by: an IPv4 address, or an IPv6 /64, the smallest network that one customer is given."""
     if address and ":" in address:
         return str(ip_network((address, 64), strict=False))
     return str(address)
 
 
 @lru_cache(REMEMBERED)
-def kept(address: str | None, mode: IpMode) -> str | None:
-    """Return what is stored with feedback: all of the address, its network (/24, /48), or nothing."""
+def stored_part(address: str | None, mode: IpMode) -> str | None:
+    """Return what is stored of an address with feedback: all of it, its network (/24, /48), or None."""
     if address is None or mode == "none":
         return None
     if mode == "full":
@@ -57,5 +59,5 @@ def kept(address: str | None, mode: IpMode) -> str | None:
 
 
 def caller_bucket(request: web.Request) -> str:
-    """Name the caller's address as limits count it."""
+    """Return the caller's address as limits count it."""
     return bucket(client_address(request, request.app[CONFIG].trusted_proxies))

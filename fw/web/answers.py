@@ -1,4 +1,4 @@
-"""What answers of several features are made of. They validate nothing in service; the tests hold every answer to them."""
+"""Schemas of answers that several features share. The server does not validate its answers; the tests validate all of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,14 +16,14 @@ class Count(fields.Integer):
 
 
 class Share(fields.Float):
-    """A part of a whole, or an average; null where there is nothing to divide by."""
+    """A ratio or an average; null if it would divide by zero."""
 
     def __init__(self) -> None:
         super().__init__(required=True, allow_none=True)
 
 
 class OneOf(fields.Field[Any]):
-    """One of several objects, told apart by the constant of one of their fields."""
+    """One of several objects, which differ in the constant of one field."""
 
     def __init__(self, key: str, choices: Sequence[type[Schema]], **options: Any) -> None:
         super().__init__(**options)

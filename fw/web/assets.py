@@ -1,4 +1,4 @@
-"""Files that are sent as they are: packed, with a tag, cached for a while."""
+"""Files that are sent as they are: compressed, with an ETag, cached for a while."""
 
 import asyncio
 import gzip
@@ -32,7 +32,7 @@ class Asset(NamedTuple):
 
 
 def takes_gzip(accepted: str) -> bool:
-    """Tell whether a client takes gzip (RFC 9110, 12.5.3)."""
+    """Tell whether a client accepts gzip (RFC 9110, 12.5.3)."""
     for part in accepted.lower().split(","):
         coding, *parameters = (word.strip() for word in part.split(";"))
         if coding == "gzip":
@@ -42,7 +42,7 @@ def takes_gzip(accepted: str) -> bool:
 
 @cache
 def pack(name: str) -> Asset:
-    """Read a file that pages need, packed as it is sent."""
+    """Read a file that pages need, compressed by gzip."""
     packed = STATIC / "swagger-ui" / f"{name}.gz"
     content = packed.read_bytes() if packed.exists() else gzip.compress((STATIC / name).read_bytes(), mtime=0)
     return Asset(content, ASSETS[name], hashlib.blake2b(content, digest_size=12).hexdigest())
@@ -50,12 +50,12 @@ def pack(name: str) -> Asset:
 
 @cache
 def unpack(name: str) -> bytes:
-    """Return a file as clients get it that take nothing packed: once for all of them."""
+    """Return a file uncompressed, for clients that do not accept gzip."""
     return gzip.decompress(pack(name).packed)
 
 
 async def send_asset(request: web.Request, name: str) -> web.StreamResponse:
-    """Send a file as the client takes it, or tell it that it has it already."""
+    """Send a file, by gzip if the client accepts it, or 304 if the client has it already."""
     found = await asyncio.to_thread(pack, name)
     is_packed = takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
     etag = f"{found.etag}-gzip" if is_packed else found.etag
@@ -69,7 +69,7 @@ async def send_asset(request: web.Request, name: str) -> web.StreamResponse:
 
 
 async def send_in_pieces(request: web.Request, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
-    """Send what is large, and the same for all, so that a client that takes nothing holds one piece of it."""
+    """Send a large body in pieces, so that a client that reads nothing holds one piece of memory and not a copy of it all."""
     if request.method == hdrs.METH_HEAD:
         return web.Response(body=body, headers=headers)
     response = web.StreamResponse(headers=headers)

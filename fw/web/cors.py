@@ -1,4 +1,4 @@
-"""Cross-origin requests, by aiohttp-cors: what a browser on another site may call."""
+"""Cross-origin requests, by aiohttp-cors: what pages of other sites may call."""
 
 from collections.abc import Mapping
 
@@ -11,21 +11,21 @@ from fw.web.route import Origins
 
 
 def options(origins: Origins, config: Config) -> Mapping[str, aiohttp_cors.ResourceOptions]:
-    """Return which origins may call a route. No credentials: tokens are sent by the page, never by the browser."""
+    """Return which origins may call a route. No credentials are allowed: pages send tokens themselves, browsers add none."""
     allowed = {Origins.ANY: ("*",), Origins.API: tuple(config.cors_origins), Origins.NONE: ()}[origins]
     shared = aiohttp_cors.ResourceOptions(expose_headers=EXPOSED, allow_headers="*", max_age=600)  # type: ignore[no-untyped-call]
     return dict.fromkeys(allowed, shared)
 
 
 def set_up(app: web.Application, routes: Mapping[web.ResourceRoute, Origins], config: Config) -> None:
-    """Answer preflights and put CORS headers on the routes' responses, errors too."""
+    """Have preflights answered, and CORS headers put on the routes' responses, errors too."""
     cors = aiohttp_cors.setup(app)
     for resource in dict.fromkeys(route.resource for route in routes):
-        # The resource itself allows nothing, so that each of its routes says what it allows.
+        # The resource allows nothing by itself: each of its routes says what it allows.
         cors.add(resource, {})
     for route, origins in routes.items():
         cors.add(route, options(origins, config))
-    # It looks up the route's rules before it looks whether there is an origin to apply them to: most requests have none.
+    # aiohttp-cors looks up the route's rules before it checks for an Origin, which most requests do not have.
     add_cors_headers = app.on_response_prepare.pop()
 
     async def answer_origin(request: web.Request, response: web.StreamResponse) -> None:

@@ -1,4 +1,4 @@
-"""File descriptors: every connection is one, and the server needs some for itself."""
+"""File descriptors: every connection takes one, and the server needs some for itself."""
 
 import logging
 import math
@@ -8,17 +8,17 @@ from typing import Final
 log = logging.getLogger("fw.server")
 
 OWN: Final = 32
-"""What the server opens beside its pool: the listener, name look-ups, files."""
+"""How many the server opens beside its pool: the listener, name look-ups, files."""
 SHARE: Final = 4
-"""Of a small limit the server keeps no more than one of so many for itself."""
+"""If the limit is small, the server keeps no more than the n-th part of it for itself."""
 TELL_SECONDS: Final = 10.0
 
 
 class Descriptors:
-    """Leaves the last descriptors to the server itself, and says in the log that connections are refused for that.
+    """Keeps the last descriptors for the server itself, and logs that connections are closed for that.
 
-    Once there are none at all no connection to the database can be made, and libuv closes what connects without a word to
-    anybody (uv__emfile_trick, in its src/unix/stream.c).
+    If there are none left no connection to the database can be made, and libuv closes new connections silently
+    (uv__emfile_trick in its src/unix/stream.c).
     """
 
     def __init__(self, pool: int) -> None:
@@ -27,7 +27,7 @@ class Descriptors:
         self._told_at = -math.inf
 
     def suffice(self, descriptor: int, now: float) -> bool:
-        """Tell whether there are enough left beside a new connection's, which is the lowest that was free."""
+        """Tell whether enough are left. `descriptor` is a new connection's: the lowest number that was free."""
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if limit == resource.RLIM_INFINITY or descriptor < limit - min(self._own, limit // SHARE):
             return True

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the error envelope, authentication."""
+"""What every request and response gets: an id, the usual headers, and errors as problems."""
 
 import logging
 import re
@@ -17,7 +17,7 @@ from fw.web.route import Handler
 
 log = logging.getLogger("fw.request")
 EXPOSED: Final = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
-"""What a page on another site may read of a response's headers."""
+"""The headers of a response that a page of another site may read."""
 X_REQUEST_ID: Final = istr("X-Request-ID")
 USUAL: Final = (
     (istr(hdrs.VARY), "Origin"),
@@ -25,7 +25,7 @@ USUAL: Final = (
     (istr("X-Content-Type-Options"), "nosniff"),
     (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
 )
-"""Of what has no page to show, nothing is to be shown (OWASP REST Security Cheat Sheet)."""
+"""The policy lets browsers load and frame nothing, since most responses are no pages (OWASP REST Security Cheat Sheet)."""
 TRACE: Final[web.RequestKey[tuple[str, float]]] = web.RequestKey("trace")
 """A request's id, and when it began by `time.perf_counter`."""
 HEAD_BYTES: Final = 32 * 1024
@@ -33,7 +33,7 @@ SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
 def identify(request: web.BaseRequest) -> str:
-    """Give a request its id (the caller's own, if it sent a sane one, else ours) and note when it began."""
+    """Give a request its id (the client's, if it sent a well-formed one, else a new one), note when it began, return the id."""
     sent = request.headers.get(X_REQUEST_ID)
     known = sent if sent is not None and SANE_ID.fullmatch(sent) else new_id()
     request[TRACE] = known, perf_counter()
@@ -41,7 +41,7 @@ def identify(request: web.BaseRequest) -> str:
 
 
 def request_id(request: web.BaseRequest) -> str:
-    """Return the id of a request, which one that has come through no middleware does not have yet."""
+    """Return the id of a request; one that has passed no middleware gets it now."""
     try:
         return request[TRACE][0]
     except KeyError:
@@ -49,12 +49,12 @@ def request_id(request: web.BaseRequest) -> str:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Put on every response what every response carries, and on those of no route the CORS headers of the API."""
+    """Put the usual headers on a response, and the CORS headers of the API if the request has no route."""
     if response.status >= 400 and response.content_type == "text/plain" and isinstance(response, web.Response):
         word_as_problem(response, request_id(request))
     response.headers[X_REQUEST_ID] = request_id(request)
     if response.status == 101:
-        # A socket keeps its headers as long as it lives.
+        # A socket would keep them in memory for as long as it lives.
         return
     add_usual(response)
     origin = request.headers.get(hdrs.ORIGIN)
@@ -66,7 +66,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 
 
 def add_usual(response: web.StreamResponse) -> None:
-    """Say what every response says, where it does not say otherwise."""
+    """Put the usual headers on a response, except those that it sets itself."""
     headers = response.headers
     headers[hdrs.SERVER] = "FeedbackWave"
     for name, value in USUAL:
@@ -75,7 +75,7 @@ def add_usual(response: web.StreamResponse) -> None:
 
 
 def word_as_problem(response: web.Response, known_id: str) -> None:
-    """Say in our words what the framework has refused before any middleware saw it: an expectation at an unknown path."""
+    """Make a problem of a refusal that aiohttp sent before any middleware ran: an `Expect` at an unknown path."""
     problem = reply_problem(BY_STATUS.get(response.status, Problem)(), known_id)
     response.body = problem.body
     response.headers[hdrs.CONTENT_TYPE] = problem.headers[hdrs.CONTENT_TYPE]
@@ -84,14 +84,14 @@ def word_as_problem(response: web.Response, known_id: str) -> None:
 
 @web.middleware
 async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every error into a problem. The outermost middleware: the router's own errors come through here too."""
+    """Turn every error into a problem. As the outermost middleware it gets the router's errors too."""
     identify(request)
     try:
         if sum(map(len, chain.from_iterable(request.raw_headers))) > HEAD_BYTES:
             # It stays in memory as long as a live socket, and some fields take long to read.
             raise BadRequest("The head may have 32 KiB at most.")
         if request.protocol.writing_paused:
-            # Of a client that sends requests and takes no answers: the earlier ones go first.
+            # The client has not read its earlier answers yet, so no further one is made.
             await request.writer.drain()
         return await handler(request)
     except Problem as problem:
@@ -111,7 +111,7 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def from_framework(error: web.HTTPException) -> Problem:
     if isinstance(error, web.HTTPForbidden):
-        # The answer of aiohttp-cors to a preflight.
+        # aiohttp-cors raises it at a preflight.
         return Forbidden("A page of that site may not make this call, or the preflight does not say which call it is.")
     problem = BY_STATUS.get(error.status, Problem)()
     if isinstance(error, web.HTTPMethodNotAllowed):
@@ -120,10 +120,10 @@ def from_framework(error: web.HTTPException) -> Problem:
 
 
 async def meet_expectation(request: web.Request) -> web.StreamResponse | None:
-    """Tell a client that waits for it to go on; any other expectation fails as a problem of ours."""
+    """Answer `Expect: 100-continue` with 100, and any other expectation with a problem."""
     if request.headers[hdrs.EXPECT].lower() != "100-continue":
         return reply_problem(ExpectationFailed(), request_id(request))
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    # What has been written is no part of the answer.
+    # These bytes are not part of the response.
     request.writer.output_size = 0
     return None

@@ -1,4 +1,4 @@
-"""Fields that are one rule each, told as JSON Schema too."""
+"""Fields with one rule each, which describe themselves in JSON Schema too."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ BIGGEST: Final = 2**63 - 1
 """PostgreSQL's largest bigint."""
 
 SPACE: Final = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""White space as Python knows it, spelled out for a class of a pattern: "\\s" means another set in ECMA-262."""
+"""White space as Python knows it, as part of a character class: "\\s" means another set in ECMA-262."""
 PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 HEX: Final = "[0-9A-Fa-f]{1,4}"
 OCTET: Final = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -34,25 +34,25 @@ IPV6: Final = "|".join(
 )
 """An address as it stands between the brackets of a URL's host (RFC 3986, 3.2.2)."""
 NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-"""What Python takes for a number is more: other digits than these, "_" between them, infinities."""
+"""Stricter than `float`, which also takes other digits, "_" between digits, and infinities."""
 MOMENT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)([Zz]|[ +-][0-9]{2}:?[0-9]{2})?)?"
 )
-"""A day or a timestamp (RFC 3339), the offset optional."""
+"""A day or a timestamp (RFC 3339); the offset is optional."""
 
 
 def says(text: str) -> dict[str, Any]:
-    """Give a field words for the description of the API."""
+    """Return the options that give a field a text in the API's description."""
     return {"metadata": {"description": text}}
 
 
 def in_any_case(word: str) -> str:
-    """Make the pattern of a word in any case: there is no flag for it that Python and ECMA-262 share."""
+    """Return the pattern of a word in any case: Python and ECMA-262 share no flag for it."""
     return "".join(f"[{letter.upper()}{letter.lower()}]" if letter.isalpha() else letter for letter in word)
 
 
 def storable(text: str) -> str:
-    """Refuse what PostgreSQL cannot store: NUL and lone surrogates."""
+    """Return the text. Raises `ValidationError` if PostgreSQL cannot store it: NUL, lone surrogates."""
     if "\0" in text:
         raise ValidationError("Must not contain the NUL character.")
     try:
@@ -63,13 +63,13 @@ def storable(text: str) -> str:
 
 
 class Rule(fields.Field[T]):
-    """A field that is one function: `read` returns the value that is meant, or raises `ValidationError`."""
+    """A field that is one function: `read` returns the value, or raises `ValidationError`."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> T:
         return self.read(value)
 
     def deserialize(self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
-        """Read at once what is there; marshmallow's longer way is for what is not, and for validators of a field's own."""
+        """Read a value at once; marshmallow's slower way is taken for missing values, nulls, and fields with validators."""
         if value is None or value is missing or self.validators:
             return super().deserialize(value, attr, data, **kwargs)
         return self.read(value)
@@ -78,12 +78,12 @@ class Rule(fields.Field[T]):
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """Tell in JSON Schema what passes, as far as it can be told there."""
+        """Return the JSON Schema of what passes, as far as JSON Schema can say it."""
         raise NotImplementedError
 
 
 class Matching(Rule[str]):
-    """A text that matches a pattern as a whole; the pattern means the same in Python and in ECMA-262."""
+    """A text that matches a pattern as a whole; the pattern has to mean the same in Python and in ECMA-262."""
 
     def __init__(self, pattern: str, error: str, *, high: int | None = None, example: str = "", **options: Any) -> None:
         super().__init__(**options)
@@ -100,7 +100,7 @@ class Matching(Rule[str]):
 
 
 class Text(Rule[str]):
-    """A text of a bounded number of characters, outer white space trimmed where asked."""
+    """A text of a bounded number of characters; with `trim`, outer white space is removed first."""
 
     def __init__(self, low: int, high: int, *, trim: bool = False, example: str = "text", **options: Any) -> None:
         super().__init__(**options)
@@ -122,7 +122,7 @@ class Text(Rule[str]):
         if self.low:
             shape["minLength"] = self.low
         if self.trim:
-            shape["description"] = "White space around it is taken away, and does not count."
+            shape["description"] = "White space around it is removed, and does not count."
         return shape
 
 
@@ -193,7 +193,7 @@ class Id(Rule[str]):
 
 
 class Many(fields.List[T]):
-    """A list of a bounded number of things, which is looked at before they are; of those that are wrong a few are named."""
+    """A list of bounded length, which is checked before its items; at most `NAMED` invalid items are named."""
 
     def __init__(self, each: fields.Field[T], low: int | None, high: int, **options: Any) -> None:
         super().__init__(each, validate=validate.Length(low, high), **options)
@@ -211,11 +211,11 @@ class Many(fields.List[T]):
 
 
 class After(Rule[str]):
-    """The `next` of another page; read as the id that a page begins after."""
+    """The `next` of another page; the value is the id that the page begins after."""
 
     def read(self, value: Any) -> str:
         try:
-            return paging.decode(value)
+            return paging.read_after(value)
         except ValueError:
             raise ValidationError("Must be the 'next' of another page.") from None
 
@@ -253,7 +253,7 @@ class Day(Rule[date]):
 
 
 class Moment(Rule["datetime | date"]):
-    """A timestamp (UTC where it names no offset) or a day."""
+    """A timestamp (in UTC if it has no offset) or a day."""
 
     def read(self, value: Any) -> datetime | date:
         match = MOMENT.fullmatch(value) if isinstance(value, str) else None
@@ -262,7 +262,7 @@ class Moment(Rule["datetime | date"]):
             try:
                 if time is None:
                     return date.fromisoformat(day)
-                # In a query string "+" is a space: take back the plus of an offset that was not escaped.
+                # In a query string "+" means a space: an offset whose plus was not escaped gets it back.
                 moment = datetime.fromisoformat(f"{day}T{time}{(offset or 'Z').upper().replace(' ', '+')}")
                 return moment.astimezone(UTC)
             except (ValueError, OverflowError):

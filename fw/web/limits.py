@@ -1,4 +1,4 @@
-"""Limits: on attempts to log in and register, in PostgreSQL; on submissions and widget events, where no database is asked."""
+"""Limits: on attempts to log in and register, counted in PostgreSQL; on submissions and widget events, without the database."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ LIMIT: Final = istr("RateLimit")
 
 
 class Limits:
-    """Counts in windows that begin with the first; what is over any of its limits is refused."""
+    """Counts in windows of time, each of which begins with the first request in it. Over a limit, requests are refused."""
 
     def __init__(self, config: Config, database: Database) -> None:
         self._rates: Mapping[str, Rate] = config.rate_limits
@@ -37,9 +37,9 @@ class Limits:
             await self._shared.close()
 
     async def count(self, **subjects: str) -> None:
-        """Count an attempt against each named limit (`_` for `-`), by its subject. Raises `TooManyRequests`.
+        """Count an attempt against each named limit (`_` for `-`), by its subject, over all processes and restarts.
 
-        Subjects are kept hashed: they name accounts and addresses. Attempts count over all processes and restarts.
+        Subjects are stored hashed, since they name accounts and addresses. Raises `TooManyRequests`.
         """
         limits = [(name.replace("_", "-"), subject) for name, subject in subjects.items()]
         limits = [(name, subject) for name, subject in limits if name in self._rates]
@@ -55,10 +55,10 @@ class Limits:
                 raise self._refusal(name, max(1, math.ceil(row["seconds_left"])))
 
     async def take(self, *subjects: tuple[str, str]) -> dict[str, str]:
-        """Count once against limits, each by its name and subject; no connection is needed for it.
+        """Count a request against limits, each given by its name and subject, without the database.
 
-        Returns the headers that tell how the sender stands, once half of what is allowed is gone. Raises `TooManyRequests`,
-        and counts nothing, where any limit is reached.
+        Returns the headers that tell how much is left, once half of what is allowed is used up. If any limit is reached it
+        counts nothing and raises `TooManyRequests`.
         """
         try:
             if self._shared:
@@ -78,7 +78,7 @@ class Limits:
         return TooManyRequests(headers={**self._headers(name, 0, seconds), "Retry-After": str(seconds)})
 
     def _headers(self, name: str, left: int, seconds: int) -> dict[str, str]:
-        """Say how a sender stands, in the fields of the IETF draft "RateLimit header fields for HTTP"."""
+        """Return how much is left in the fields of the IETF draft "RateLimit header fields for HTTP"."""
         count, window = self._rates[name]
         return {POLICY: f'"{name}";q={count};w={window}', LIMIT: f'"{name}";r={left};t={seconds}'}
 

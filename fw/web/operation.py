@@ -1,6 +1,6 @@
-"""What each operation of the API takes, gives and refuses: said once, beside its handler.
+"""What each operation of the API takes, answers and refuses: declared once, beside its handler.
 
-Requests are read by it, and the API's description is made of it.
+Requests are validated by it, and the API's description is made from it.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 
 
 class Answer(NamedTuple):
-    """An answer that is no problem. `fields` names what its head says beside what every head says."""
+    """An answer that is no problem. `fields` are the headers that it has beside those of every answer."""
 
     status: int
     schema: Schema | None = None
@@ -27,26 +27,26 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What one handler takes, gives and refuses.
+    """What one handler takes, answers and refuses.
 
-    `name` is what clients call it by: it stays, wherever the code goes. Its first word is the group that the operation is in.
+    Clients know an operation by its `name`, so that never changes. Its first word is the operation's group.
     """
 
     name: str
     gives: tuple[Answer, ...]
     body: Mapping[str, Schema] = field(default_factory=dict)
-    """By media type."""
+    """The schemas of the body, by media type."""
     is_body_optional: bool = False
     query: Schema = field(default_factory=Schema)
     headers: Schema = field(default_factory=Schema)
     refuses: tuple[type[Problem], ...] = ()
-    """Beside what follows from where it stands in the URL table, and from what it takes."""
+    """The problems that do not follow from its place in the URL table or from what it takes."""
     leads_to: tuple[str, ...] = ()
-    """The operations, by their ids, that take the `id` of what is answered in their path."""
+    """The names of the operations whose path takes the `id` in the answer."""
     optional_token: str | None = None
-    """The security scheme of a token that may be sent."""
+    """The security scheme of a token that may be sent but need not."""
     is_alone: bool = False
-    """It needs neither the database nor any other server."""
+    """Whether it needs neither the database nor any other server."""
 
     @property
     def tag(self) -> str:
@@ -60,7 +60,7 @@ class Described(Protocol):
 def operation(
     name: str, *gives: Answer, body: Schema | Mapping[str, Schema] | None = None, **rest: Any
 ) -> Callable[[Handler], Handler]:
-    """Say what a handler takes, gives and refuses, as the fields of `Operation`; a schema alone is that of a JSON body."""
+    """Declare what a handler takes, answers and refuses, by the fields of `Operation`; a schema alone is a JSON body's."""
     by_media = {JSON: body} if isinstance(body, Schema) else body or {}
     described = Operation(name=name, gives=gives, body=by_media, **rest)
 
@@ -72,5 +72,5 @@ def operation(
 
 
 def operation_of(handler: object) -> Operation:
-    """Return what was said of a handler."""
+    """Return the operation declared for a handler."""
     return cast(Described, handler).operation

@@ -1,4 +1,4 @@
-"""Keyset paging: the opaque `next` of a page is where the following one begins."""
+"""Keyset paging: the opaque `next` of a page has the id that the following page begins after."""
 
 import base64
 import re
@@ -9,13 +9,13 @@ PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 """The 16 bytes of an id, in base64url (RFC 4648, 5) without padding."""
 
 
-def encode(last_id: str) -> str:
-    """Make the `next` of a page that ends with this id."""
+def next_after(last_id: str) -> str:
+    """Return the `next` of a page that ends with this id."""
     return base64.urlsafe_b64encode(uuid.UUID(last_id).bytes).rstrip(b"=").decode()
 
 
-def decode(after: str) -> str:
-    """Return the id that a page begins after. Raises `ValueError`."""
+def read_after(after: str) -> str:
+    """Return the id that the next page begins after. Raises `ValueError` if this is the `next` of no page."""
     if not PATTERN.fullmatch(after):
         raise ValueError(after)
     return str(uuid.UUID(bytes=base64.urlsafe_b64decode(f"{after}==")))

@@ -1,4 +1,4 @@
-"""How much of what was sent a client has taken, as far as this machine can know."""
+"""How much of what was sent a client has received, as far as this machine can know."""
 
 import asyncio
 import fcntl
@@ -11,9 +11,9 @@ SIZE: Final = struct.Struct("i")
 
 
 def not_taken(transport: asyncio.Transport) -> int:
-    """Return the bytes that the client has not acknowledged: what waits in this process and, on Linux, in the kernel.
+    """Return how many bytes the client has not acknowledged: those that wait in this process and, on Linux, in the kernel.
 
-    The kernel takes more only in large steps: who looked at this process alone would take a slow client for one that is gone.
+    The kernel takes bytes from this process only in large steps: without its part, a slow client would look like a dead one.
     """
     waiting = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")

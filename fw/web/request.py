@@ -1,4 +1,4 @@
-"""From a request's body or query to validated values, and from values to a reply."""
+"""From a request's body, query or headers to validated values."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from fw.web.operation import FORM, JSON, operation_of
 BODY_SECONDS: Final = 20.0
 """How long a body of at most 64 KiB may take."""
 NAME: Final = 64
-"""How much of the name of an unknown field is told."""
+"""How many characters of an unknown field's name an error shows."""
 FORM_FIELDS: Final = 100
 TYPE_CHARACTERS: Final = 200
 """The longest `Content-Type` that is looked at."""
@@ -34,11 +34,11 @@ def _finite(text: str) -> float:
 
 
 DECODER: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
-"""The standard parser keeps what others lose: long integers, and lone surrogates, to be named as such."""
+"""The standard parser keeps long integers, and lone surrogates for the error that names them; faster parsers do not."""
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
-    """Read the body as one object of the kind that the operation takes, and validate it.
+    """Read the body as one object of a media type that the operation takes, and validate it.
 
     Raises `UnsupportedMediaType`, `MalformedJson`, `Invalid`.
     """
@@ -55,9 +55,9 @@ async def read_object(request: web.Request) -> dict[str, Any]:
 
 
 def refuse_codings(request: web.Request) -> None:
-    """Refuse a body that is packed, and say so (RFC 9110, 12.5.3). Raises `UnsupportedMediaType`.
+    """Raises `UnsupportedMediaType` if the body is compressed (RFC 9110, 12.5.3).
 
-    Nothing here is so long that packing it is worth while, and a thousandth of what it costs to unpack costs to send.
+    No body here is long enough to be worth it, and a compressed body that takes a long time to unpack is cheap to send.
     """
     named = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING)).lower().split(",")
     if {coding.strip() for coding in named} - {"", "identity"}:
@@ -67,9 +67,9 @@ def refuse_codings(request: web.Request) -> None:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Read the whole body. Raises `RequestTimeout` where it does not come in time."""
+    """Read the whole body. Raises `RequestTimeout` if it does not come in time."""
     if request.content.is_eof():
-        # It has come with the head, as most do.
+        # The body has come together with the headers, as most do.
         return await request.read()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -79,9 +79,9 @@ async def read_body(request: web.Request) -> bytes:
 
 
 def media_type(request: web.Request) -> str:
-    """Tell what the body is: JSON where nothing is said. Raises `UnsupportedMediaType` for what is said not to be in UTF-8.
+    """Return the media type of the body, by default JSON. Raises `UnsupportedMediaType` if the charset is not UTF-8.
 
-    No other encoding is ever decoded: some of Python's take a second for 64 KiB.
+    No other encoding is decoded: some of Python's decoders take a second for 64 KiB.
     """
     named = request.headers.get(hdrs.CONTENT_TYPE)
     if named is None:
@@ -96,8 +96,8 @@ def media_type(request: web.Request) -> str:
 
 
 def parse_form(raw: bytes) -> dict[str, Any]:
-    """Parse a form; of a field that comes twice the first counts. Raises `UnsupportedMediaType`, `Invalid`."""
-    # A body has room for 32,000 fields, which take a while.
+    """Parse a form; if a field comes twice, the first counts. Raises `UnsupportedMediaType`, `Invalid`."""
+    # A body has room for 32,000 fields, which would take long to parse.
     if raw.count(b"&") >= FORM_FIELDS:
         raise Invalid(errors={"_schema": [f"Must have at most {FORM_FIELDS} fields."]})
     try:
@@ -108,7 +108,7 @@ def parse_form(raw: bytes) -> dict[str, Any]:
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """Parse strictly. Raises `MalformedJson`."""
+    """Parse one JSON object. Raises `MalformedJson`, also for NaN, Infinity, and numbers that a double cannot hold."""
     try:
         parsed = DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -119,12 +119,12 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def read_query(request: web.Request) -> dict[str, Any]:
-    """Validate the query string; of a parameter that comes twice the first counts. Raises `Invalid`."""
+    """Validate the query string; if a parameter comes twice, the first counts. Raises `Invalid`."""
     return validate(operation_of(request.match_info.handler).query, {name: request.query[name] for name in request.query})
 
 
 def read_headers(request: web.Request) -> dict[str, Any]:
-    """Validate what the operation takes of the request's head. Raises `Invalid`."""
+    """Validate the headers that the operation takes. Raises `Invalid`."""
     return validate(operation_of(request.match_info.handler).headers, request.headers)
 
 
@@ -137,7 +137,7 @@ def validate(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def invalid(error: ValidationError) -> Invalid:
-    """Make a problem of what a schema found."""
+    """Return the problem that has a schema's errors."""
     return Invalid(errors=error.messages_dict)
 
 

@@ -14,28 +14,28 @@ TAGS_CHARACTERS: Final = 1000
 
 
 async def send(request: web.Request, response: web.StreamResponse) -> None:
-    """Send a response, and wait until most of it has been taken: so the turns of a user bound what waits for slow readers."""
+    """Send a response, and wait until the client has taken most of it: a turn that ends only then bounds what waits."""
     try:
         await response.prepare(request)
         await response.write_eof()
         if isinstance(response, web.Response):
-            # The server would keep it until the connection's next request, which may never come.
+            # Else aiohttp keeps it in memory until the connection's next request, which may never come.
             response.body = None
         if request.protocol.writing_paused:
             await request.writer.drain()
     except ConnectionError:
-        # The server, which sends it again, finds out itself.
+        # aiohttp finishes the response after this, and handles the lost connection there.
         return
 
 
 def reply(values: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Answer with JSON, rows as objects; times end in Z."""
+    """Return a JSON response: rows become objects, and times end in Z."""
     body = orjson.dumps(values, default=dict, option=orjson.OPT_UTC_Z)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
 def reply_problem(problem: Problem, request_id: str) -> web.Response:
-    """Answer with a problem (RFC 9457)."""
+    """Return the response for a problem (RFC 9457)."""
     body = problem_object(type(problem), problem.detail, request_id, problem.errors)
     return web.Response(
         body=orjson.dumps(body), status=problem.status, headers=problem.headers, content_type="application/problem+json"
@@ -45,7 +45,7 @@ def reply_problem(problem: Problem, request_id: str) -> web.Response:
 def problem_object(
     problem: type[Problem], detail: str, request_id: str, errors: Mapping[Any, Any] | None = None
 ) -> dict[str, Any]:
-    """Make the object that tells of a problem."""
+    """Return the JSON object of a problem."""
     told: dict[str, Any] = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
@@ -57,7 +57,7 @@ def problem_object(
 
 
 def _printable(value: Any) -> Any:
-    """Replace what UTF-8 cannot carry, and shorten names: those of unknown fields are the sender's own."""
+    """Replace what UTF-8 cannot encode, and shorten names: the client chooses those of unknown fields."""
     if isinstance(value, Mapping):
         return {_shortened(_printable(str(key))): _printable(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -66,7 +66,7 @@ def _printable(value: Any) -> Any:
 
 
 def not_modified(request: web.Request, etag: str) -> bool:
-    """Tell whether the caller already has what this ETag (without quotes) names (RFC 9110, 13.1.2)."""
+    """Tell whether the client already has the state that this ETag (without quotes) names (RFC 9110, 13.1.2)."""
     if len(request.headers.get(hdrs.IF_NONE_MATCH, "")) > TAGS_CHARACTERS:
         return False
     wanted = request.if_none_match

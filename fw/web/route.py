@@ -1,4 +1,4 @@
-"""What the URL table is made of: a route, who may call it, and from which pages."""
+"""The parts of the URL table: routes, who may call them, and from which pages."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
@@ -10,7 +10,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Access(Enum):
-    """Who may call."""
+    """Who may call a route."""
 
     ANYONE = "anyone"
     OWNER = "owner"
@@ -21,7 +21,7 @@ ACCESS: Final[web.AppKey[Mapping[web.AbstractRoute, Access]]] = web.AppKey("acce
 
 
 class Origins(Enum):
-    """From which pages a browser may call."""
+    """From which pages a browser may call a route."""
 
     ANY = "any"
     API = "FW_CORS_ORIGINS"
@@ -53,9 +53,12 @@ def owner_or_billing(method: str, path: str, handler: Handler) -> Route:
 
 
 def by_itself(method: str, path: str, handler: Handler) -> Route:
-    """A socket: it may say who it is after the upgrade, and browsers let any page ask, so it looks at both itself."""
+    """A route that checks tokens and origins itself: a socket may send its token after the upgrade, and browsers let any page
+    open sockets.
+    """
     return Route(method, path, handler, Access.ANYONE, Origins.NONE)
 
 
 def operator(method: str, path: str, handler: Handler) -> Route:
+    """A route for operators, which no page of another site may call."""
     return Route(method, path, handler, Access.ANYONE, Origins.NONE)

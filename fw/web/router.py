@@ -1,4 +1,4 @@
-"""From the URL table to aiohttp's router."""
+"""Registers the URL table with aiohttp's router."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from fw.web.route import ACCESS, Access, Origins, Route
 
 @cache
 def exact(path: str, paths: frozenset[str]) -> str:
-    """Keep a path's parameters from taking the literals that stand in their place in other paths, with methods of their own."""
+    """Return a path whose parameters do not match the literals in their place in other paths: those have their own methods."""
     segments = path.split("/")
     for place, segment in enumerate(segments):
         literals = {
@@ -28,7 +28,7 @@ def exact(path: str, paths: frozenset[str]) -> str:
 
 
 def add_routes(app: web.Application, routes: Sequence[Route], config: Config) -> None:
-    """Register a URL table, with who may call each route, and from where."""
+    """Register routes, and note who may call each of them, and from which pages."""
     paths = frozenset(line.path for line in routes)
     access: dict[web.AbstractRoute, Access] = {}
     origins: dict[web.ResourceRoute, Origins] = {}

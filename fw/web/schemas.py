@@ -1,4 +1,4 @@
-"""What all schemas of requests share: how they load, and rules over several fields."""
+"""The base classes of schemas, and rules over several fields."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Final
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, missing, validates_schema
 
 NAMED: Final = 20
-"""How many things that are wrong alike are named; of the others their number is told. A body has room for thousands."""
+"""How many errors of one kind are named; of the others only the number is given. A body has room for thousands."""
 
 
 class Input(Schema):
-    """What somebody sent. Where nothing is wrong, it takes a quarter of the time of marshmallow's own loop."""
+    """Values that a client sent. If nothing is wrong, loading takes a quarter of the time of marshmallow's own loop."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -33,7 +33,7 @@ class Input(Schema):
         return loaded
 
     def _load_in_full(self, data: Any, **options: Any) -> dict[str, Any]:
-        """Load by marshmallow's own loop, which takes the longer for each unknown field the more there are: not for all."""
+        """Load by marshmallow's own loop, without most unknown fields: its time grows with the square of their number."""
         is_strict = self.unknown == RAISE and isinstance(data, Mapping)
         unnamed = frozenset([key for key in data if key not in self._keys][NAMED:] if is_strict else ())
         if not unnamed:
@@ -45,31 +45,31 @@ class Input(Schema):
 
 
 class Body(Input):
-    """A request body: what is not known is refused."""
+    """A request body: unknown fields are refused."""
 
     component: ClassVar[str]
-    """What clients call it by: it stays, wherever the code goes."""
+    """Its name in the API's description, which clients rely on: it never changes."""
 
     class Meta:
         unknown = RAISE
 
 
 class Query(Input):
-    """A query string: what is not known is ignored."""
+    """A query string: unknown parameters are ignored."""
 
     class Meta:
         unknown = EXCLUDE
 
 
 class Headers(Input):
-    """Fields of a request's head: others are ignored."""
+    """Headers of a request: others are ignored."""
 
     class Meta:
         unknown = EXCLUDE
 
 
 def exactly_one(*names: str, example: Mapping[str, Any], blame: str = "_schema") -> Callable[..., None]:
-    """Make a rule of a schema: of these fields one is given, and no other. `blame` is the field that the error names."""
+    """Return a rule for a schema: exactly one of these fields is given. `blame` is the field that the error names."""
 
     @validates_schema
     def check(self: Schema, data: Mapping[str, Any], **_: Any) -> None:
@@ -80,7 +80,7 @@ def exactly_one(*names: str, example: Mapping[str, Any], blame: str = "_schema")
 
 
 def at_least_one(*names: str) -> Callable[..., None]:
-    """Make a rule of a schema: one of these fields is given, or more."""
+    """Return a rule for a schema: at least one of these fields is given."""
 
     @validates_schema
     def check(self: Schema, data: Mapping[str, Any], **_: Any) -> None:
@@ -91,7 +91,7 @@ def at_least_one(*names: str) -> Callable[..., None]:
 
 
 def shaped(rule: Callable[..., None], **shape: Any) -> Callable[..., None]:
-    """Note what a rule of a schema is in JSON Schema, for the description of the API."""
+    """Attach the JSON Schema of a rule to it, for the API's description."""
     rule.shape = shape  # type: ignore[attr-defined]
     return rule
 
@@ -101,7 +101,7 @@ def listed(names: tuple[str, ...]) -> str:
 
 
 class Output(Schema):
-    """An object of an answer: all of its fields are there, unless it says otherwise. Others may be added one day."""
+    """An object in an answer: all fields are there that are not marked as optional. Later releases may add fields."""
 
     component: ClassVar[str]
-    """What clients call it by: it stays, wherever the code goes."""
+    """Its name in the API's description, which clients rely on: it never changes."""

@@ -1,4 +1,4 @@
-"""Turns: how much of one kind may be under way at once for one user, so that a busy account does not slow the others."""
+"""Turns: bound how many requests of one user are worked on at once, so that a busy account does not slow the others."""
 
 import asyncio
 from collections import deque
@@ -15,7 +15,7 @@ WAIT_SECONDS: Final = 5.0
 
 
 class _Line:
-    """The turns of one user: how many are taken, and who waits."""
+    """The turns of one user: how many are taken, and the requests that wait for one."""
 
     __slots__ = ("taken", "waiting")
 
@@ -25,7 +25,7 @@ class _Line:
 
 
 class Turns:
-    """Gives each user at most `most` turns at a time; the next waits in line, and is refused if that takes too long."""
+    """Gives each user at most `most` turns at a time. Further requests wait in line, and are refused if that takes too long."""
 
     def __init__(self, name: str, most: int) -> None:
         self.name = name
@@ -34,7 +34,7 @@ class Turns:
         self.refused = 0
 
     async def take(self, user_id: str) -> None:
-        """Take a turn, to be given back. Raises `TooManyRequests`."""
+        """Take a turn; `give_back` frees it. Raises `TooManyRequests`."""
         line = self._lines.get(user_id)
         if line is None:
             line = self._lines[user_id] = _Line()
@@ -48,7 +48,7 @@ class Turns:
                 await turn
         except BaseException as error:
             if not turn.cancelled():
-                # It was handed over in the very moment in which we gave up.
+                # The turn was handed over just when this request gave up.
                 self.give_back(user_id)
             if isinstance(error, TimeoutError):
                 self.refused += 1
@@ -56,9 +56,9 @@ class Turns:
             raise
 
     def give_back(self, user_id: str) -> None:
-        """Hand the turn to whoever has waited longest."""
+        """Free a turn, or hand it to the request that has waited longest."""
         line = self._lines[user_id]
-        # Where a pause ended without a turn there is one too many: it is nobody's.
+        # If a pause ended without a turn, one too many is counted: that one is handed to nobody.
         while line.waiting and line.taken <= self._most:
             turn = line.waiting.popleft()
             if not turn.done():
@@ -79,7 +79,7 @@ class Turns:
 
     @asynccontextmanager
     async def pause(self, user_id: str) -> AsyncIterator[None]:
-        """Let others have the turn meanwhile. Raises `TooManyRequests` if it does not come back in time."""
+        """Give the turn back during a block, and take one again after it. Raises `TooManyRequests` if none is free in time."""
         self.give_back(user_id)
         taken = False
         try:
@@ -88,7 +88,7 @@ class Turns:
             taken = True
         finally:
             if not taken:
-                # Whoever holds a turn gives it back at the end.
+                # The caller gives a turn back at its end, so one has to be counted.
                 self._lines.setdefault(user_id, _Line()).taken += 1
 
     def _refusal(self) -> TooManyRequests:

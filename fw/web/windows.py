@@ -1,4 +1,4 @@
-"""Windows in which things are counted where no database is asked: in this process, or by Redis in all of them."""
+"""Windows of time in which requests are counted without the database: by this process, or over all processes by Redis."""
 
 import asyncio
 import hashlib
@@ -13,11 +13,11 @@ from fw.config import Config, Rate
 log = logging.getLogger("fw.web.limits")
 
 MOST: Final = 100_000
-"""Windows that are kept, some 35 MB of them; beyond that the oldest are forgotten."""
+"""How many windows are kept, some 35 MB; if there are more, the oldest are dropped."""
 REDIS_SECONDS: Final = 0.5
 AWAY_SECONDS: Final = 5.0
 
-# One round trip for all limits of a request: nothing is counted where any of them is reached.
+# One round trip for all limits of a request; if any of them is reached, nothing is counted.
 TAKE: Final = """
 local found = {}
 for n, key in ipairs(KEYS) do
@@ -35,11 +35,11 @@ return {0, unpack(found)}
 
 
 Standing = tuple[int, int, str]
-"""Where a sender stands at the limit that is nearest: how many are left, for how many seconds, and its name."""
+"""How much is left of the limit that is nearest: how many requests, for how many seconds, and the limit's name."""
 
 
 class Reached(Exception):
-    """A limit is reached: its name, and the seconds that its window still lasts."""
+    """A limit is reached; has its name, and the seconds that its window still lasts."""
 
     def __init__(self, name: str, seconds: int) -> None:
         super().__init__(name, seconds)
@@ -47,28 +47,28 @@ class Reached(Exception):
 
 
 Window = list[Any]
-"""What is counted, and when it ends."""
+"""The count, and when the window ends."""
 Subject = tuple[str, str]
-"""A limit by its name, and who it is counted for."""
+"""The name of a limit, and the address or account that it is counted for."""
 Rates = Mapping[str, Rate]
-"""What is allowed, by the names of limits; what has none here is not limited."""
+"""What is allowed, by the names of limits; a limit without a rate is off."""
 
 
 class OwnWindows:
-    """Windows of this process. A window begins with the first that is counted in it."""
+    """Windows of this process. A window begins with the first request that is counted in it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # In the order of their beginning: a window that begins anew goes to the end.
+        # In the order in which they began: a window that begins anew goes to the end.
         self._windows: dict[Subject, Window] = {}
 
     def __len__(self) -> int:
         return len(self._windows)
 
     def take(self, subjects: Sequence[Subject], rates: Rates) -> Standing | None:
-        """Count one for each subject, and tell of the limit that is nearest; None where nothing is limited.
+        """Count one for each subject. Returns how much is left of the nearest limit; None if nothing is limited.
 
-        Raises `Reached`, and counts nothing, where any is at its limit.
+        If any limit is reached it counts nothing and raises `Reached`.
         """
         now, found, nearest, least = self._clock(), [], None, 0
         for subject in subjects:
@@ -96,7 +96,7 @@ class OwnWindows:
         return window
 
     def _forget(self, now: float) -> None:
-        """Forget what is over or, where that is little, the oldest quarter."""
+        """Drop the windows that have ended or, if those are few, the oldest quarter."""
         lasting = {key: window for key, window in self._windows.items() if window[1] > now}
         if len(lasting) > MOST * 3 // 4:
             lasting = dict(list(lasting.items())[-MOST * 3 // 4 :])
@@ -104,10 +104,10 @@ class OwnWindows:
 
 
 class RedisWindows:
-    """Windows of all processes together, in Redis; while that is away each process counts for itself."""
+    """Windows of all processes together, in Redis; while Redis does not answer, each process counts for itself."""
 
     def __init__(self, config: Config) -> None:
-        # The extra `redis`: nobody else pays for the import.
+        # Imported here: only the extra `redis` installs it.
         from redis.asyncio import Redis
 
         self._own = OwnWindows()
@@ -126,7 +126,7 @@ class RedisWindows:
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 refused, *found = await self._script(keys=[f"fw:limit:{hashed(*subject)}" for subject in limited], args=numbers)
-        # Whatever the driver says: feedback is not refused for want of a counter.
+        # Any error of the driver: feedback is not refused because a counter is missing.
         except Exception as error:  # noqa: BLE001
             log.warning("redis: limits are counted by each process", extra={"reason": type(error).__name__})
             self._away_until = time.monotonic() + AWAY_SECONDS
@@ -141,7 +141,7 @@ class RedisWindows:
 
 
 def hashed(name: str, subject: str) -> str:
-    """Name a window without the account or address in it."""
+    """Return the key of a window, without the account or address in it."""
     return f"{name}:{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}"
 
 

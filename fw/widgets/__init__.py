@@ -1,1 +1,1 @@
-"""Widgets: their owner's side, what the page that shows one calls, and their statistics."""
+"""Widgets: the calls of their owners, the calls of the pages that show them, and their statistics."""

@@ -1,4 +1,4 @@
-"""Counters of widget events: added up in memory, written once a second and at the end."""
+"""Counters of widget events: added up in memory, and written about once a second and at the end."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ QUARTER_SECONDS: Final = 900
 
 
 class Counters:
-    """Counts views and opens by widget and quarter of an hour. A killed process loses a second, a stopped one nothing."""
+    """Counts views and opens by widget and quarter of an hour. A killed process loses about a second, a stopped one nothing."""
 
     def __init__(self, database: Database, background: Background) -> None:
         self._database = database
@@ -34,7 +34,7 @@ class Counters:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Under the lock no write is under way: one that is cut off may or may not have been committed.
+        # Under the lock no write is under way: a cancelled one may or may not have been committed.
         async with self._lock:
             await self._task.__aexit__()
         try:
@@ -43,12 +43,12 @@ class Counters:
             log.warning("widget events lost, the database is away", extra={"counters": len(self._counts)})
 
     def count(self, widget_id: str, event: Event) -> None:
-        """Count one event, now."""
+        """Count one event."""
         quarter = int(datetime.now(UTC).timestamp()) // QUARTER_SECONDS
         self._counts[widget_id, quarter][0 if event == "view" else 1] += 1
 
     async def flush(self) -> None:
-        """Write what has been counted; what cannot be written now is kept for the next time."""
+        """Write what has been counted. If that fails it is kept for the next time, and the `Problem` raised."""
         async with self._lock:
             if not self._counts:
                 return

@@ -1,15 +1,15 @@
-"""Whose inbox a widget leads to, as far as it has been heard of: so a submission over the limit is refused without a look."""
+"""Remembers to which inbox a widget leads, so that submissions over a limit are refused without the database."""
 
 from typing import Final
 
 from aiohttp import web
 
 MOST: Final = 10_000
-"""Widgets that are remembered."""
+"""How many widgets are remembered."""
 
 
 class KnownInboxes:
-    """Remembers inboxes by the ids of widgets. One that is out of date does no harm: only limits are counted by it."""
+    """Maps ids of widgets to inboxes. An entry that is out of date does no harm: it only serves to count limits."""
 
     def __init__(self) -> None:
         self._by_widget: dict[str, str] = {}
@@ -18,7 +18,7 @@ class KnownInboxes:
         return self._by_widget.get(widget_id)
 
     def learn(self, widget_id: str, username: str) -> str:
-        """Remember whose a widget is, and return the inbox as limits name it."""
+        """Remember the owner of a widget, and return the name of the inbox as limits count it."""
         if len(self._by_widget) >= MOST:
             self._by_widget.clear()
         inbox = self._by_widget[widget_id] = username.lower()

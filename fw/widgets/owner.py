@@ -1,4 +1,4 @@
-"""Widgets: their owner's side, and what the page that shows one calls."""
+"""Widgets: the calls of their owners."""
 
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from fw.web.operation import Answer, operation
 from fw.web.request import read_object, read_query
 from fw.web.response import reply
 from fw.web.schemas import Body, Output, Query, at_least_one
-from fw.widgets.widget import THEMES, TYPES, Settings, Widget, find
+from fw.widgets.widget import THEMES, TYPES, Settings, Widget, find_widget
 
 FREE: Final = 3
 PREMIUM: Final = 100
@@ -62,7 +62,7 @@ async def list_own(request: web.Request) -> web.Response:
     below = wanted.get("after", ids.HIGHEST)
     rows = await request.app[DATABASE].rows("widgets.list", request[CALLER].user_id, below, wanted["limit"] + 1)
     items = rows[: wanted["limit"]]
-    return reply({"items": items, "next": paging.encode(items[-1]["id"]) if len(rows) > len(items) else None})
+    return reply({"items": items, "next": paging.next_after(items[-1]["id"]) if len(rows) > len(items) else None})
 
 
 @operation(
@@ -73,7 +73,7 @@ async def list_own(request: web.Request) -> web.Response:
     leads_to=tuple(f"widgets_{name}" for name in ("show", "update", "delete", "stats", "config", "submit", "count_event")),
 )
 async def create(request: web.Request) -> web.Response:
-    """Make a widget, within what the caller's plan holds."""
+    """Make a widget, unless the caller has as many as the plan allows."""
     values = await read_object(request)
     user_id, widget_id = request[CALLER].user_id, ids.new_id()
     row = await request.app[DATABASE].change(
@@ -85,7 +85,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 def columns(values: dict[str, Any]) -> list[Any]:
-    """Return what is given of a widget, in the order of its columns, with nulls for the rest."""
+    """Return the given values of a widget, in the order of `COLUMNS`, with None for the rest."""
     settings = values.get("settings")
     return [(dump(settings) if name == "settings" and settings is not None else values.get(name)) for name in COLUMNS]
 
@@ -100,12 +100,12 @@ async def limit_reached(request: web.Request) -> Forbidden | PremiumRequired:
 @operation("widgets_show", Answer(200, Widget()), refuses=(NotFound,))
 async def show(request: web.Request) -> web.Response:
     """Show one of the caller's widgets."""
-    return reply(await find(request, "widgets.one", request[CALLER].user_id))
+    return reply(await find_widget(request, "widgets.one", request[CALLER].user_id))
 
 
 @operation("widgets_update", Answer(200, Widget()), body=Change(), refuses=(NotFound,))
 async def update(request: web.Request) -> web.Response:
-    """Change what is given of one of the caller's widgets."""
+    """Change the given fields of one of the caller's widgets."""
     values = await read_object(request)
     widget_id = request.match_info["id"]
     row = ids.is_id(widget_id) and await request.app[DATABASE].change(

@@ -1,4 +1,4 @@
-"""What a page that shows a widget calls."""
+"""Widgets: the calls of the pages that show them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from fw.web.response import not_modified, reply
 from fw.web.schemas import Body, Output
 from fw.widgets.counters import COUNTERS
 from fw.widgets.known_inboxes import KNOWN_INBOXES
-from fw.widgets.widget import RATINGS, THEMES, TYPES, Settings, find
+from fw.widgets.widget import RATINGS, THEMES, TYPES, Settings, find_widget
 
 EVENT: Final = "widget-event"
 
@@ -45,7 +45,7 @@ class WidgetConfig(Output):
 
 
 class Submit(Body):
-    """What a widget sends; where it asks for a rating, the rating is the point and the message may be left out."""
+    """What a widget sends; if it asks for a rating, the message may be left out."""
 
     component = "WidgetSubmit"
     message = Text(0, MESSAGE, trim=True, example="Well done!", allow_none=True, load_default="")
@@ -54,8 +54,8 @@ class Submit(Body):
         allow_none=True,
         load_default=None,
         **says(
-            "1 to 5 for `rating`, 0 to 10 for `nps`, where it is required. It is kept as `metadata.rating`; if that is given "
-            "too, it is the same."
+            "1 to 5 for `rating`, 0 to 10 for `nps`; both require it. It is kept as `metadata.rating`; if that is given too, it"
+            " has to be the same."
         ),
     )
     metadata = Metadata(allow_none=True, load_default=None)
@@ -68,8 +68,8 @@ class Event(Body):
 
 @operation("widgets_config", Answer(200, WidgetConfig(), ("ETag",)), Answer(304, None, ("ETag",)), refuses=(NotFound,))
 async def config(request: web.Request) -> web.Response:
-    """Show what a page needs to show the widget, to anyone, cacheable for a minute."""
-    widget = await find(request, "widgets.public")
+    """Show anyone what a page needs to show the widget; cacheable for a minute."""
+    widget = await find_widget(request, "widgets.public")
     shown = reply({name: widget[name] for name in ("id", "username", "type", "theme", "settings")})
     etag = hashlib.blake2b(bytes(shown.body), digest_size=12).hexdigest()  # type: ignore[arg-type]
     headers = {"ETag": f'"{etag}"', "Cache-Control": "public, max-age=60"}
@@ -87,12 +87,12 @@ async def config(request: web.Request) -> web.Response:
     refuses=(NotFound, OriginNotAllowed, IdempotencyMismatch, TooManyRequests),
 )
 async def submit(request: web.Request) -> web.Response:
-    """Take feedback through a widget, from the pages that may show it."""
+    """Take feedback through a widget, from pages that may show it."""
     limits, inboxes, widget_id = request.app[LIMITS], request.app[KNOWN_INBOXES], request.match_info["id"]
     sender, inbox = sender_of(request), inboxes.get(widget_id)
     standing = await admit(limits, sender, inbox)
     values = await read_submission(request)
-    widget = await find(request, "widgets.public")
+    widget = await find_widget(request, "widgets.public")
     if inbox is None:
         inbox = inboxes.learn(widget_id, widget["username"])
         standing = await admit_to(limits, sender, inbox) or standing
@@ -101,7 +101,7 @@ async def submit(request: web.Request) -> web.Response:
         raise OriginNotAllowed
     values["message"] = values["message"] or ""
     try:
-        values["metadata"] = fit(values, widget["type"])
+        values["metadata"] = metadata_with_rating(values, widget["type"])
     except ValidationError as error:
         raise invalid(error) from None
     submission = compose(values, sender, user_id=widget["user_id"], widget_id=widget["id"])
@@ -115,18 +115,18 @@ async def submit(request: web.Request) -> web.Response:
     refuses=(NotFound, TooManyRequests),
 )
 async def count_event(request: web.Request) -> web.Response:
-    """Count a view or an opening; a page that closes sends it as text/plain (sendBeacon)."""
+    """Count a view or an opening of a widget; pages may send it as text/plain (sendBeacon)."""
     await request.app[LIMITS].take((EVENT, caller_bucket(request)))
     values = await read_object(request)
-    widget = await find(request, "widgets.public")
+    widget = await find_widget(request, "widgets.public")
     request.app[COUNTERS].count(widget["id"], values["event"])
     return web.Response(status=204)
 
 
-def fit(values: Mapping[str, Any], widget_type: str) -> dict[str, Any] | None:
-    """Return the metadata of a submission with its rating in it.
+def metadata_with_rating(values: Mapping[str, Any], widget_type: str) -> dict[str, Any] | None:
+    """Return the metadata of a submission, with its rating added.
 
-    Raises `ValidationError` if the submission does not fit its widget's type, or says two ratings.
+    Raises `ValidationError` if the submission does not fit its widget's type, or has two different ratings.
     """
     errors: dict[str, Any] = {}
     low, high = RATINGS.get(widget_type, RATING)

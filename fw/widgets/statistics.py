@@ -1,4 +1,4 @@
-"""A widget's statistics: exact submissions and ratings, and the counters, day by day in any time zone."""
+"""A widget's statistics: submissions, ratings, views and opens, day by day in any time zone."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,7 +21,7 @@ from fw.web.request import read_query
 from fw.web.response import reply
 from fw.web.schemas import Output, Query
 from fw.widgets.counters import COUNTERS
-from fw.widgets.widget import find
+from fw.widgets.widget import find_widget
 
 FREE_DAYS: Final = 30
 PREMIUM_DAYS: Final = 365
@@ -76,15 +76,15 @@ class Zone(Rule[ZoneInfo]):
 class StatsQuery(Query):
     from_ = Day(data_key="from", **says("The first day; without it, 30 days up to the last."))
     to = Day(**says("The last day; without it, today."))
-    tz = Zone(load_default=ZoneInfo("UTC"), **says("Whose days: the IANA name of a time zone."))
+    tz = Zone(load_default=ZoneInfo("UTC"), **says("The time zone of the days, by its IANA name."))
 
 
 async def report(
     database: Database, user_id: str, widget: Row, first: date | None, last: date | None, zone: ZoneInfo
 ) -> dict[str, Any]:
-    """Report the days from `first` to `last`, both included, by default the last 30. Raises `Invalid`, `PremiumRequired`."""
+    """Return the statistics from `first` to `last`, both included, by default 30 days. Raises `Invalid`, `PremiumRequired`."""
     days = choose_days(first, last, datetime.now(zone).date(), is_premium=widget["is_premium"])
-    starts = [start(day, zone) for day in [*days, days[-1] + timedelta(days=1)]]
+    starts = [start_of_day(day, zone) for day in [*days, days[-1] + timedelta(days=1)]]
     span = just_before(starts[0]), just_before(starts[-1])
     counted = await database.rows("widgets.daily", user_id, widget["id"], starts, *span)
     ratings = await database.rows("widgets.ratings", user_id, widget["id"], *span)
@@ -102,10 +102,10 @@ async def report(
 
 
 def choose_days(first: date | None, last: date | None, today: date, *, is_premium: bool) -> Sequence[date]:
-    """List the days of a report, within what the plan shows."""
+    """Return the days of a report. Raises `Invalid`, or `PremiumRequired` if they go further back than the free plan shows."""
     oldest = today - timedelta(days=(PREMIUM_DAYS if is_premium else FREE_DAYS) - 1)
     for name, day in (("from", first), ("to", last)):
-        # Where it is tomorrow already, somebody may ask for it.
+        # In time zones further east it may already be tomorrow.
         if day and day > today + timedelta(days=1):
             raise Invalid(errors={name: ["Must not lie in the future."]})
     last = last or max(today, first or today)
@@ -120,8 +120,8 @@ def choose_days(first: date | None, last: date | None, today: date, *, is_premiu
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
-def start(day: date, zone: ZoneInfo) -> datetime:
-    """Return the moment at which a day begins; where clocks skip midnight, the first there is."""
+def start_of_day(day: date, zone: ZoneInfo) -> datetime:
+    """Return the moment at which a day begins; if the clocks skip midnight, its first moment."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
@@ -145,7 +145,7 @@ def totals(daily: Sequence[Mapping[str, Any]], ratings: Sequence[Row], widget_ty
 
 
 def digits(rating: Decimal) -> str:
-    """Write a rating as its digits, all of them: 4, 4.5."""
+    """Return a rating as text, with all its digits but no trailing zeros: 4, 4.5."""
     text = f"{rating:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -160,10 +160,10 @@ def net_promoter_score(ratings: Sequence[Row]) -> float:
 
 @operation("widgets_stats", Answer(200, Stats()), query=StatsQuery(), refuses=(NotFound, PremiumRequired))
 async def stats(request: web.Request) -> web.Response:
-    """Report a widget's numbers, day by day."""
+    """Show a widget's numbers, day by day."""
     wanted = read_query(request)
     user_id = request[CALLER].user_id
-    widget = await find(request, "widgets.owned", user_id)
+    widget = await find_widget(request, "widgets.owned", user_id)
     await request.app[COUNTERS].flush()
     return reply(await report(request.app[DATABASE], user_id, widget, wanted.get("from_"), wanted.get("to"), wanted["tz"]))
 

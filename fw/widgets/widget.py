@@ -1,4 +1,4 @@
-"""Widgets: their settings, what is sent through them, and the days of their statistics."""
+"""Widgets: their types, settings and answers, and how one is found."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,7 +13,7 @@ from fw.web.fields import IPV6, PORT, Many, Matching, Text, in_any_case, says
 from fw.web.schemas import Body, Output
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
-"""The types that ask for a number, and its bounds."""
+"""The types of widgets that ask for a rating, and its bounds."""
 TYPES: Final = ("button", "inline", "popup", *RATINGS)
 THEMES: Final = ("light", "dark", "auto")
 ORIGIN: Final = rf"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\[({IPV6})\])(:({PORT}))?"
@@ -21,7 +21,7 @@ IRREGULAR: Final = (
     *("en-GB-oed", "i-ami", "i-bnn", "i-default", "i-enochian", "i-hak", "i-klingon", "i-lux", "i-mingo", "i-navajo", "i-pwn"),
     *("i-tao", "i-tay", "i-tsu", "sgn-BE-FR", "sgn-BE-NL", "sgn-CH-DE"),
 )
-"""Tags from before there was a grammar, and not of it (RFC 5646, 2.2.8)."""
+"""Language tags that are older than the grammar, and do not follow it (RFC 5646, 2.2.8)."""
 PRIVATE: Final = "[xX](-[A-Za-z0-9]{1,8})+"
 # BCP 47 (RFC 5646, 2.1): language, then script, region, variants, extensions, private use; or private use alone.
 LOCALE: Final = (
@@ -32,7 +32,7 @@ LOCALE: Final = (
 
 
 class Origin(Matching):
-    """An origin as a browser sends it: scheme, host, and a port that is not the usual one."""
+    """An origin as browsers send it: scheme, host, and a port unless it is the scheme's usual one."""
 
     def __init__(self, **options: Any) -> None:
         error = "Must be an origin such as https://example.com, without a path."
@@ -52,7 +52,7 @@ class Settings(Body):
     color = Matching(r"#[0-9a-fA-F]{6}", "Must be a color such as #1a2b3c.", example="#1a2b3c")
     position = fields.String(validate=validate.OneOf(("bottom-right", "bottom-left")))
     locale = Matching(LOCALE, "Must be a language tag such as pt.", high=100, example="pt")
-    allowed_origins = Many(Origin(), None, 20, **says("The sites that may show it; empty or absent: any."))
+    allowed_origins = Many(Origin(), None, 20, **says("The sites that may show it; any, if it is empty or absent."))
 
 
 class Widget(Output):
@@ -67,8 +67,8 @@ class Widget(Output):
     created_at = fields.DateTime(required=True)
 
 
-async def find(request: web.Request, statement: str, *owner: str) -> Row:
-    """Read a widget by the id in the path. Raises `NotFound`."""
+async def find_widget(request: web.Request, statement: str, *owner: str) -> Row:
+    """Read the widget whose id is in the path, by a named statement. Raises `NotFound`."""
     widget_id = request.match_info["id"]
     row = await request.app[DATABASE].row(statement, *owner, widget_id) if ids.is_id(widget_id) else None
     if row is None:

@@ -8,9 +8,9 @@ DROP FUNCTION id_at (uuid, bigint);
 DROP FUNCTION id_time (uuid);
 ALTER TABLE inboxes DROP COLUMN last_id;
 
--- Appends rows to one inbox. The arrays are parallel, a row each; p_keys is null where no row has an idempotency key.
--- Answers no row where there is no such inbox; else the cursor after the change and, where keys were given, an array with
--- a row's earlier feedback id (already stored), the nil id (same key, another body) or null (stored now).
+-- Appends rows to one inbox. The arrays are parallel, with one element a row; p_keys is null if no row has an idempotency key.
+-- Returns no row if there is no such inbox; else the cursor after the change and, if keys were given, an array with one element
+-- a row: the id of the earlier row with the same key and body, the nil id if that key came with another body, or null.
 CREATE FUNCTION inbox_append(
     p_user_id uuid,
     p_ids uuid[],

@@ -1,7 +1,8 @@
 -- depends: 0004.passwords
--- The order of a list is given under the inbox's lock, whatever the clocks of the hosts say; and no change waits long for that lock.
+-- The order of a list is that in which its feedback was stored, even if the clocks of hosts differ; and no change waits long
+-- for the lock on an inbox.
 
--- No item has an id above it. A nil id is below all others.
+-- The highest id that any item has had; the nil id, which is below all others, if there were none.
 ALTER TABLE inboxes ADD COLUMN last_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000';
 
 UPDATE inboxes AS i
@@ -21,7 +22,7 @@ AS $$
     SELECT ('x0' || left(p_id::text, 8) || substr(p_id::text, 10, 4) || substr(p_id::text, 16, 3))::bit(64)::bigint
 $$;
 
--- The same UUIDv7 with another time.
+-- Returns a UUIDv7 with its time replaced.
 CREATE FUNCTION id_at(p_id uuid, p_time bigint)
 RETURNS uuid
 LANGUAGE sql
@@ -30,7 +31,7 @@ AS $$
     SELECT (left(lpad(to_hex(p_time), 15, '0'), 12) || '7' || right(to_hex(p_time), 3) || substr(p_id::text, 19))::uuid
 $$;
 
--- Moves ids (ascending) up as far as they need to follow p_last, in the same order: a hybrid clock.
+-- Returns ids (ascending) with their times moved up as far as needed for all to be above p_last, in the same order.
 CREATE FUNCTION ids_after(p_last uuid, p_ids uuid[])
 RETURNS uuid[]
 LANGUAGE sql
@@ -42,11 +43,12 @@ $$;
 
 DROP FUNCTION inbox_append (uuid, uuid[], timestamptz[], uuid[], inet[], text[], json[], text[], bytea[]);
 
--- Appends rows to one inbox. The arrays are parallel, a row each, and the ids ascend; p_keys is null if no row has an
--- idempotency key. A row whose id is not above all in the inbox gets a later one.
--- Answers no row if there is no such inbox, and a null cursor if it is locked and p_skip_locked does not let us wait; else the
--- cursor after the change and, if any row is not stored under its own id, an array with a row's id: of an earlier row with the
--- same key and body, or a later one than its own; the nil id (same key, another body); or null (stored under its own).
+-- Appends rows to one inbox. The arrays are parallel, with one element a row, and the ids ascend; p_keys is null if no row has
+-- an idempotency key. A row whose id is not above all ids in the inbox gets a later one.
+-- Returns no row if there is no such inbox, and a null cursor if the inbox is locked and p_skip_locked is set. Else it returns
+-- the cursor after the change and, if any row is not stored under its own id, an array with one element a row: the id of the
+-- earlier row with the same key and body; a later id than its own; the nil id if that key came with another body; or null if
+-- the row is stored under its own id.
 CREATE FUNCTION inbox_append(
     p_user_id uuid,
     p_ids uuid[],
@@ -68,7 +70,7 @@ DECLARE
     v_ids uuid[] := p_ids;
     v_created_at timestamptz[] := p_created_at;
     v_earlier uuid[];
-    -- The places of the rows that are new, among themselves; null if all are.
+    -- For each row its number among the new rows, null if it is not new; null as a whole if all are new.
     v_places integer[];
     v_hash bytea;
     v_id uuid;
@@ -84,7 +86,7 @@ BEGIN
     END IF;
 
     IF p_keys IS NOT NULL THEN
-        -- The lock comes first: whoever holds it sees every key that was committed before.
+        -- The lock is taken first: under it, every key that was committed before is visible.
         SELECT i.last_id INTO v_last FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
         IF NOT FOUND THEN
             RETURN;
@@ -155,7 +157,7 @@ BEGIN
 END
 $$;
 
--- Whoever waits for a locked inbox holds a connection: not for long.
+-- A statement that waits for a locked inbox holds a connection, so its wait is bounded.
 ALTER FUNCTION inbox_mark (uuid, uuid[], bigint, boolean, integer) SET lock_timeout = '2s';
 ALTER FUNCTION inbox_delete (uuid, uuid) SET lock_timeout = '2s';
 ALTER FUNCTION inbox_forget (uuid, timestamptz, integer) SET lock_timeout = '2s';

@@ -1,5 +1,5 @@
 -- depends: 0005.inbox_order
--- Places of readers (live sockets, waiting polls), leased by processes. Unlogged: after a crash the processes tell them anew.
+-- Places of readers (live sockets, waiting polls), leased by processes. Unlogged: after a crash the processes write them anew.
 
 CREATE UNLOGGED TABLE reader_processes (
     id uuid PRIMARY KEY,
@@ -13,14 +13,14 @@ CREATE UNLOGGED TABLE reader_places (
     PRIMARY KEY (user_id, process_id)
 ) WITH (fillfactor = 70);
 
--- Leases one more place of a user to a process unless p_most are leased to processes that live. Answers whether it did.
+-- Leases one more place of a user to a process, unless p_most are leased to live processes. Returns whether it did.
 CREATE FUNCTION readers_take(p_user_id uuid, p_process_id uuid, p_most integer)
 RETURNS boolean
 LANGUAGE plpgsql
 SET lock_timeout = '2s'
 AS $$
 BEGIN
-    -- One at a time: what is counted next is counted by a snapshot that comes after the lock.
+    -- One call a user at a time. The next statement has a snapshot from after the lock, so it counts all leases.
     PERFORM pg_advisory_xact_lock(hashtextextended(p_user_id::text, 7236837236));
     IF (
         SELECT coalesce(sum(r.places), 0)

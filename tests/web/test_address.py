@@ -8,7 +8,7 @@ import pytest
 from aiohttp import ClientSession, UnixConnector, web
 from aiohttp.test_utils import TestClient
 
-from fw.web.address import bucket, client_address, kept, parse
+from fw.web.address import bucket, client_address, parse, stored_part
 
 Ask = Callable[..., Awaitable[str]]
 
@@ -154,9 +154,9 @@ def test_limits_count_what_has_no_address_together() -> None:
     ],
 )
 def test_keeps_what_the_mode_says(text: str, mode: Literal["truncated", "full", "none"], expected: str | None) -> None:
-    assert kept(parse(text), mode) == expected
+    assert stored_part(parse(text), mode) == expected
 
 
 @pytest.mark.parametrize("mode", ["truncated", "full", "none"])
 def test_keeps_nothing_where_there_is_no_address(mode: Literal["truncated", "full", "none"]) -> None:
-    assert kept(None, mode) is None
+    assert stored_part(None, mode) is None

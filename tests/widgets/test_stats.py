@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from fw.errors import Invalid, PremiumRequired
 from fw.ids import EPOCH
-from fw.widgets.statistics import choose_days, start, totals
+from fw.widgets.statistics import choose_days, start_of_day, totals
 from tests.conftest import MakeUser
 from tests.support.people import Person, body, nothing, problem
 
@@ -416,9 +416,9 @@ def test_chooses_no_days_in_the_wrong_order_or_to_come() -> None:
 
 def test_begins_days_where_clocks_skip_or_repeat_midnight() -> None:
     # Clocks in Beirut went from 0:00 to 1:00 on 31 March 2024, those in Havana from 1:00 to 0:00 on 3 November.
-    assert start(date(2024, 3, 31), ZoneInfo("Asia/Beirut")) == datetime(2024, 3, 30, 22, tzinfo=UTC)
-    assert start(date(2024, 11, 3), ZoneInfo("America/Havana")) == datetime(2024, 11, 3, 4, tzinfo=UTC)
-    assert start(date(2024, 11, 4), ZoneInfo("America/Havana")) == datetime(2024, 11, 4, 5, tzinfo=UTC)
+    assert start_of_day(date(2024, 3, 31), ZoneInfo("Asia/Beirut")) == datetime(2024, 3, 30, 22, tzinfo=UTC)
+    assert start_of_day(date(2024, 11, 3), ZoneInfo("America/Havana")) == datetime(2024, 11, 3, 4, tzinfo=UTC)
+    assert start_of_day(date(2024, 11, 4), ZoneInfo("America/Havana")) == datetime(2024, 11, 4, 5, tzinfo=UTC)
 
 
 def counts(*numbers: tuple[int, int, int]) -> Sequence[Mapping[str, int]]:

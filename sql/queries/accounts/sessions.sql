@@ -1,13 +1,13 @@
--- Sessions: a token is as alive as its row.
+-- Sessions and tokens: a token is valid for as long as its row says.
 
 -- name: is_live
--- Tells whether a session is neither expired nor revoked; its row goes with its user.
+-- Returns a row if a session is neither expired nor revoked. The row of a session is deleted with its user.
 SELECT true AS is_live
 FROM sessions AS s
 WHERE s.user_id = $1 AND s.id = $2 AND s.revoked_at IS NULL AND s.expires_at > now();
 
 -- name: dead_of
--- Tells which of these sessions ($2, of the users $1) are over.
+-- Returns those of these sessions ($2, of the users $1) that have ended.
 SELECT w.id
 FROM unnest($1::uuid[], $2::uuid[]) AS w (user_id, id)
 LEFT JOIN sessions AS s
@@ -15,7 +15,7 @@ LEFT JOIN sessions AS s
 WHERE s.id IS NULL;
 
 -- name: revoke
--- Ends one session, and tells all processes that one of the user's is over.
+-- Ends one session, and sends the hint that a session of the user has ended.
 WITH ended AS (
     UPDATE sessions
     SET revoked_at = now()
@@ -26,13 +26,13 @@ SELECT e.id, pg_notify('fw_session', e.user_id::text) AS hint
 FROM ended AS e;
 
 -- name: is_service_live
--- Tells whether the token of another system is neither expired nor revoked.
+-- Returns a row if the token of another system is neither expired nor revoked.
 SELECT true AS is_live
 FROM service_tokens AS t
 WHERE t.id = $1 AND t.scope = $2 AND t.revoked_at IS NULL AND t.expires_at > now();
 
 -- name: open_service
--- Keeps the token of another system, so that it can be revoked.
+-- Stores the token of another system, so that it can be revoked.
 INSERT INTO service_tokens (id, scope, expires_at)
 VALUES ($1, $2, $3)
 RETURNING id;

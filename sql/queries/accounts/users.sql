@@ -20,8 +20,8 @@ WITH account AS (
 SELECT account.* FROM account;
 
 -- name: credentials
--- Finds what a login has to match, by folded username ($1) or e-mail address ($2), and the highest cost of all hashes.
--- Always one row: its id is null where nobody has that name, and the cost where there is no account at all.
+-- Finds the hash that a login has to match, by folded username ($1) or e-mail address ($2), and the highest cost of all hashes.
+-- Always one row: its id is null if there is no such account, and the cost is null if there are no accounts at all.
 SELECT u.id, u.hashed_password, u.password_version, c.highest_cost
 FROM (
     SELECT max(substring(a.hashed_password COLLATE "C" FROM '^\$2.\$([0-9]{2})\$'))::integer AS highest_cost
@@ -38,14 +38,14 @@ LEFT JOIN (
 ) AS u ON true;
 
 -- name: hashed_password
--- Reads what the current password of an account has to match.
+-- Reads the hash that the current password of an account has to match, and the names that a new one may not be.
 SELECT u.hashed_password, u.password_version, u.username, u.email, u.email_key
 FROM users AS u
 WHERE u.id = $1;
 
 -- name: log_in
--- Opens a session ($3 to $5), notes the time, and keeps the password's new hash ($6) if there is one; no row where the
--- password that was checked ($2) no longer holds.
+-- Opens a session ($3 to $5), notes the time, and stores the password's new hash ($6) if there is one. No row if the version
+-- of the password that was checked ($2) is no longer the account's.
 WITH account AS (
     UPDATE users AS u
     SET last_login = date_trunc('milliseconds', now()), hashed_password = coalesce($6, u.hashed_password)
@@ -64,7 +64,7 @@ FROM users AS u
 WHERE u.id = $1;
 
 -- name: me
--- The account as its owner sees it, with what waits in the inbox.
+-- The account as its owner sees it, with the number of unread items.
 SELECT {own}, i.unread_count
 FROM users AS u
 JOIN inboxes AS i ON i.user_id = u.id
@@ -77,8 +77,8 @@ FROM users AS u
 WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C");
 
 -- name: update_profile
--- Changes what is given ($2 to $4 not null, $5 says whether the picture $6 is). Another e-mail address is not verified, and
--- takes that the password that was checked ($7) still holds: else no row.
+-- Changes the given fields: those of $2 to $4 that are not null, and the picture ($6) if $5 is true. Another e-mail address is
+-- not verified; it is set only if the version of the password that was checked ($7) is still the account's, else no row.
 UPDATE users AS u
 SET email = coalesce($2, u.email),
     email_key = coalesce($3, u.email_key),
@@ -89,20 +89,21 @@ WHERE u.id = $1 AND (coalesce($3, u.email_key) = u.email_key OR u.password_versi
 RETURNING {own};
 
 -- name: set_premium
--- Puts an account, by its id or else its name, on or off premium.
+-- Sets premium of an account, by its id ($1) or, if that is null, its name ($2).
 UPDATE users AS u
 SET is_premium = $3
 WHERE u.id = coalesce($1::uuid, (SELECT n.id FROM users AS n WHERE lower(n.username COLLATE "C") = lower($2::text COLLATE "C")))
 RETURNING {own};
 
 -- name: change_password
--- Sets a password ($3) if the one that was checked ($2) still holds, and ends all sessions but one ($4).
+-- Sets a password ($3) if the version of the one that was checked ($2) is still the account's, and ends all sessions but one
+-- ($4). No row if it is not.
 SELECT c.is_done
 FROM password_change($1, $2, $3, $4) AS c (is_done)
 WHERE c.is_done;
 
 -- name: offer_reset
--- Keeps the hash of a password reset token for the account of a name.
+-- Stores the hash of a password reset token for the account with a username.
 INSERT INTO password_resets (user_id, token_hash, expires_at, email_key)
 SELECT u.id, $2, $3, u.email_key
 FROM users AS u
@@ -110,20 +111,21 @@ WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C")
 RETURNING user_id;
 
 -- name: find_reset
--- Finds whose password a reset token may change.
+-- Finds the account of a reset token, if the token is valid.
 SELECT u.id, u.username, u.email_key
 FROM password_resets AS r
 JOIN users AS u ON u.id = r.user_id AND u.email_key = r.email_key
 WHERE r.token_hash = $1 AND r.expires_at > now();
 
 -- name: use_reset
--- Uses a reset token once: sets the password, ends all sessions and every other reset of the account.
+-- Uses a reset token once: sets the password, and ends all sessions and reset tokens of the account. No row if it is not valid.
 SELECT r.user_id
 FROM password_reset($1, $2) AS r (user_id)
 WHERE r.user_id IS NOT NULL;
 
 -- name: delete
--- Deletes an account with all that is its own, if the password that was checked ($2) still holds.
+-- Deletes an account with everything that belongs to it, if the version of the password that was checked ($2) is still the
+-- account's.
 WITH account AS MATERIALIZED (
     SELECT u.id
     FROM users AS u

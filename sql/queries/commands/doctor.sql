@@ -1,7 +1,7 @@
--- What `fw doctor` asks, and how many connections a server gives.
+-- What `fw doctor` asks of the database.
 
 -- name: server
--- Tells what kind of server answers.
+-- Returns the version, the encoding and the state of the server.
 SELECT
     current_setting('server_version') AS version,
     current_setting('server_version_num')::integer AS version_number,
@@ -9,7 +9,7 @@ SELECT
     pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean AS is_read_only;
 
 -- name: clock
--- Tells the time of the database's machine.
+-- Returns the time of the database's machine.
 SELECT clock_timestamp() AS now;
 
 -- name: notify

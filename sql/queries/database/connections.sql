@@ -1,7 +1,8 @@
 -- Connections.
 
 -- name: given
--- Tells how many connections there may be: of all but superusers, of this role, to this database (-1: any number).
+-- Returns how many connections there may be: on the server, of this role, to this database (-1: any number). The server keeps
+-- some for superusers.
 SELECT
     current_setting('max_connections')::integer AS most,
     current_setting('superuser_reserved_connections')::integer

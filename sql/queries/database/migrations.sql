@@ -1,6 +1,6 @@
 -- Migrations.
 
 -- name: applied
--- Lists what has been migrated.
+-- Lists the migrations that have been applied.
 SELECT m.migration_id
 FROM _yoyo_migration AS m;

@@ -1,5 +1,5 @@
--- What has served its time goes, in small batches ($1 rows), from one process at a time: each statement takes a lock that
--- ends with it, and leaves everything to whoever has it.
+-- Deletes rows that are no longer needed, in small batches ($1 rows), by one process at a time: each statement tries to take a
+-- lock, which ends with it, and deletes nothing if another process has the lock.
 
 -- fragment: turn
 WITH turn AS MATERIALIZED (
@@ -7,7 +7,7 @@ WITH turn AS MATERIALIZED (
 )
 
 -- name: tombstones
--- Deletions of seven days ago: their inboxes' horizon moves up to them.
+-- Deletions of more than seven days ago. The horizon of their inboxes moves up to them.
 {turn}
 SELECT coalesce(sum(p.forgotten), 0)::integer AS purged
 FROM (
@@ -25,7 +25,7 @@ FROM (
 CROSS JOIN LATERAL inbox_forget(i.user_id, now() - interval '7 days', $1::integer) AS p (forgotten);
 
 -- name: idempotency_keys
--- Keys of a day ago.
+-- Keys of more than a day ago.
 {turn}, gone AS (
     DELETE FROM idempotency AS k
     USING (
@@ -41,7 +41,7 @@ CROSS JOIN LATERAL inbox_forget(i.user_id, now() - interval '7 days', $1::intege
 SELECT count(*)::integer AS purged FROM gone;
 
 -- name: sessions
--- Sessions that ended a day ago: their tokens have expired too.
+-- Sessions that expired more than a day ago.
 {turn}, gone AS (
     DELETE FROM sessions AS s
     USING (
@@ -56,7 +56,7 @@ SELECT count(*)::integer AS purged FROM gone;
 SELECT count(*)::integer AS purged FROM gone;
 
 -- name: password_resets
--- Reset tokens that nobody used.
+-- Reset tokens that expired unused.
 {turn}, gone AS (
     DELETE FROM password_resets AS r
     USING (
@@ -71,7 +71,7 @@ SELECT count(*)::integer AS purged FROM gone;
 SELECT count(*)::integer AS purged FROM gone;
 
 -- name: attempts
--- Windows of counted attempts that have ended.
+-- Windows of attempts that have ended.
 {turn}, gone AS (
     DELETE FROM attempts AS a
     USING (
@@ -87,7 +87,7 @@ SELECT count(*)::integer AS purged FROM gone;
 SELECT count(*)::integer AS purged FROM gone;
 
 -- name: reader_processes
--- Processes that have not been heard of for an hour, with the places that they had leased.
+-- Processes that have not been seen for an hour, with the places that they had leased.
 {turn}, gone AS (
     DELETE FROM reader_processes AS p
     USING (
@@ -107,7 +107,7 @@ SELECT count(*)::integer AS purged FROM gone;
 SELECT count(*)::integer AS purged FROM gone;
 
 -- name: reader_places
--- Leases of no place.
+-- Leases that have no places any more.
 {turn}, gone AS (
     DELETE FROM reader_places AS r
     USING (

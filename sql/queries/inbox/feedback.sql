@@ -1,4 +1,4 @@
--- The inbox. Every statement names one inbox by its user_id.
+-- The inbox. An inbox is named by the id of its user.
 
 -- fragment: feedback
 f.id, f.user_id, f.message, f.created_at, f.is_read, host(f.ip_address) AS ip_address, f.metadata, f.widget_id, f.cursor
@@ -13,9 +13,9 @@ f.user_id = i.user_id
         AND ($6::text IS NULL OR f.message COLLATE "C" ~ $6)
 
 -- name: append
--- Writes a batch: one row an inbox, named by its id ($1) or its owner's username ($2), with its part of the parallel
--- arrays ($3 to $4) and whether it is left out if it is locked ($14); inboxes are taken in the order of their ids. One hint
--- tells all listeners of all of them, if hints go this way ($13).
+-- Stores a batch. Each inbox is named by its id ($1) or its owner's folded username ($2); its rows stand from $3 to $4 in the
+-- parallel arrays, and $14 says whether it is left out if it is locked. Inboxes are locked in the order of their ids. If $13 is
+-- true one hint tells all listeners of all inboxes. Returns one row an inbox, and none if there is no such inbox.
 WITH boxes AS MATERIALIZED (
     SELECT b.place, coalesce(b.user_id, u.id) AS user_id, b.low, b.high, b.is_left_out
     FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $14::boolean[])
@@ -41,7 +41,10 @@ WITH boxes AS MATERIALIZED (
 ), hints AS MATERIALIZED (
     -- 200 ids of 36 characters and a comma stay under the 8,000 bytes of a payload.
     SELECT pg_notify('fw_inbox', string_agg(n.user_id::text, ','))
-    FROM (SELECT d.user_id, (row_number() OVER () - 1) / 200 AS part FROM (SELECT DISTINCT user_id FROM appended WHERE NOT is_locked) AS d) AS n
+    FROM (
+        SELECT d.user_id, (row_number() OVER () - 1) / 200 AS part
+        FROM (SELECT DISTINCT user_id FROM appended WHERE NOT is_locked) AS d
+    ) AS n
     WHERE $13::boolean
     GROUP BY n.part
 )
@@ -50,7 +53,7 @@ FROM appended AS a
 WHERE (SELECT count(*) FROM hints) >= 0;
 
 -- name: append_to_one
--- Writes a batch that is all for one inbox, as most are: the same, with nothing to cut up.
+-- Stores a batch for one inbox, as most are: the same without slices of arrays.
 WITH appended AS MATERIALIZED (
     SELECT u.id AS user_id, a.earlier_ids, a.new_cursor IS NULL AS is_locked
     FROM (
@@ -66,7 +69,7 @@ SELECT 1 AS place, a.user_id, a.earlier_ids, a.is_locked,
 FROM appended AS a;
 
 -- name: newest
--- A page of the inbox, newest first, with the inbox's own state, all of one snapshot. The ids lie between $2 and $3.
+-- A page of the inbox, newest first, with the state of the inbox in the same snapshot. The ids lie between $2 and $3.
 SELECT i.cursor AS inbox_cursor, i.unread_count, i.total_count, l.*
 FROM inboxes AS i
 LEFT JOIN LATERAL (
@@ -94,7 +97,7 @@ WHERE i.user_id = $1
 ORDER BY l.id;
 
 -- name: position
--- Where the inbox stands: its cursor changes with everything in it.
+-- The cursor of an inbox, which moves with every change in it.
 SELECT i.cursor
 FROM inboxes AS i
 WHERE i.user_id = $1;
@@ -106,7 +109,7 @@ FROM feedback AS f
 WHERE f.user_id = $1 AND f.id = $2 AND f.deleted_at IS NULL;
 
 -- name: mark_one
--- Marks an item read or unread; no row where nothing changed.
+-- Marks an item read or unread. No row if nothing changed.
 SELECT {feedback}
 FROM inbox_mark($1, ARRAY[$2::uuid], NULL, $3, 1) AS f;
 
@@ -116,7 +119,7 @@ SELECT count(*) AS changed
 FROM inbox_mark($1, $2, NULL, true, 500);
 
 -- name: mark_up_to
--- Marks as read what arrived up to a cursor, $3 at once.
+-- Marks items as read that arrived up to a cursor, at most $3.
 SELECT count(*) AS changed
 FROM inbox_mark($1, NULL, $2, true, $3);
 
@@ -125,8 +128,8 @@ FROM inbox_mark($1, NULL, $2, true, $3);
 SELECT inbox_delete($1, $2) AS deleted;
 
 -- name: changes
--- What changed in inboxes ($1), each after its own cursor ($2), with the inboxes' own state, all of one snapshot. Of each at
--- most $3 changes and, beyond the first, about $4 bytes; has_more tells whether there is another one behind.
+-- The changes of inboxes ($1), each after its own cursor ($2), with the state of the inboxes in the same snapshot: of each
+-- inbox at most $3 changes, and no further ones once they have $4 bytes. has_more tells whether there are later changes.
 SELECT i.user_id AS inbox_id, i.cursor AS inbox_cursor, i.unread_count, i.horizon, c.*
 FROM unnest($1::uuid[], $2::bigint[]) AS w (user_id, since)
 JOIN inboxes AS i ON i.user_id = w.user_id

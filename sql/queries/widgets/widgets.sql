@@ -4,7 +4,7 @@
 w.id, w.user_id, w.name, w.type, w.theme, w.settings, w.is_active, w.created_at
 
 -- name: list
--- A page of an owner's widgets, newest first, from below $2.
+-- A page of an owner's widgets, newest first; their ids are below $2.
 SELECT {widget}
 FROM widgets AS w
 WHERE w.user_id = $1 AND w.id < $2
@@ -12,7 +12,7 @@ ORDER BY w.id DESC
 LIMIT $3;
 
 -- name: create
--- Makes a widget within the owner's limits ($9 free, $10 premium); no row where they are reached.
+-- Makes a widget within the owner's limit ($9 free, $10 premium). No row if the limit is reached.
 SELECT {widget}
 FROM widget_create($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, $10) AS w;
 
@@ -23,7 +23,7 @@ FROM widgets AS w
 WHERE w.user_id = $1 AND w.id = $2;
 
 -- name: update
--- Changes what is given; settings are replaced whole.
+-- Changes the given fields; settings are replaced as a whole.
 UPDATE widgets AS w
 SET name = coalesce($3, w.name),
     type = coalesce($4, w.type),
@@ -47,7 +47,7 @@ WITH gone AS (
 SELECT g.id FROM gone AS g;
 
 -- name: public
--- An active widget as anyone may see it, and what its public calls need to know.
+-- An active widget, with what its public calls need to know.
 SELECT w.id, w.user_id, u.username, w.type, w.theme, w.settings,
     CASE WHEN jsonb_array_length(w.settings -> 'allowed_origins') > 0
         THEN ARRAY(SELECT jsonb_array_elements_text(w.settings -> 'allowed_origins')) END AS allowed_origins
@@ -56,14 +56,14 @@ JOIN users AS u ON u.id = w.user_id
 WHERE w.id = $1 AND w.is_active;
 
 -- name: owned
--- What the statistics of a widget depend on.
+-- What the statistics need to know of a widget.
 SELECT w.id, w.type, u.is_premium
 FROM widgets AS w
 JOIN users AS u ON u.id = w.user_id
 WHERE w.user_id = $1 AND w.id = $2;
 
 -- name: count_events
--- Adds to the counters, in the order of their keys; what belongs to a widget that is gone is left out.
+-- Adds to the counters, which are locked in the order of their keys. Events of deleted widgets are left out.
 INSERT INTO widget_events AS e (user_id, widget_id, quarter, views, opens)
 SELECT w.user_id, w.id, c.quarter, c.views, c.opens
 FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::bigint[]) AS c (widget_id, quarter, views, opens)
@@ -73,8 +73,8 @@ ON CONFLICT (user_id, widget_id, quarter) DO UPDATE
 SET views = e.views + excluded.views, opens = e.opens + excluded.opens;
 
 -- name: daily
--- Each day's numbers of a widget. $3 has the moments at which the days begin, and where the last one ends; the ids between
--- $4 and $5 span the same time. A day is told by its place in $3; days without any are left out.
+-- The numbers of a widget, day by day. $3 has the moments at which the days begin, and at last the end of the last day; the ids
+-- between $4 and $5 are those of the same time. place is the place of a day in $3; days without any events are left out.
 SELECT d.place, sum(d.views)::bigint AS views, sum(d.opens)::bigint AS opens, sum(d.submissions)::bigint AS submissions
 FROM (
     SELECT width_bucket(e.quarter, $3::timestamptz[]) AS place, e.views, e.opens, 0 AS submissions
@@ -91,8 +91,8 @@ FROM (
 GROUP BY d.place;
 
 -- name: ratings
--- How often each rating was given through a widget, in a span of ids; what was stored as one and is none, from before there
--- were bounds, does not count.
+-- How often each rating was given through a widget, in a range of ids. Older releases stored ratings that are no numbers or out
+-- of bounds; these do not count.
 SELECT (f.metadata ->> 'rating')::numeric AS rating, count(*) AS count
 FROM feedback AS f
 WHERE f.user_id = $1
