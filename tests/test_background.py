@@ -71,6 +71,11 @@ async def test_a_server_whose_task_does_not_run_is_not_ready_and_says_so(
 ) -> None:
     monkeypatch.setattr(background, "RETRY_SECONDS", (0.5,))
     client = await make_client()
+
+    async def ready() -> bool:
+        return (await client.get("/health/ready")).status == 200
+
+    await until(ready)
     hub = client.app[HUB]  # type: ignore[index]
     monkeypatch.setattr(hub, "_close_ended", None)
     hub._to_check.add("somebody")
@@ -85,10 +90,6 @@ async def test_a_server_whose_task_does_not_run_is_not_ready_and_says_so(
     assert 'fw_background_failures_total{task="hub"} 1.0' in metrics
     assert "fw_background_stopped 1.0" in metrics
     monkeypatch.undo()
-
-    async def ready() -> bool:
-        return (await client.get("/health/ready")).status == 200
-
     await until(ready)
 
 

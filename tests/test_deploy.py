@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -269,3 +270,18 @@ async def test_dashboard_and_alerts_ask_for_metrics_that_there_are(client: TestC
     assert families == there
     for expr in asked:
         assert all(expr.count(opening) == expr.count(closing) for opening, closing in ("()", "[]", "{}")), expr
+
+
+@pytest.mark.slow
+async def test_the_wheel_has_everything(tmp_path: Path) -> None:
+    # What git knows of, so that nothing left behind by a build counts.
+    known = (await run("git", "ls-files", "fw", "sql", env=environment({}), cwd=ROOT)).splitlines()
+    # A folder of its own: a build leaves things beside what it builds.
+    shutil.copytree(ROOT / "fw", tmp_path / "fw", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("sql", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    await run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", "made", ".", env=environment({}), cwd=tmp_path)
+    [wheel] = (tmp_path / "made").glob("*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("fw/")}
+    wanted = {name if name.startswith("fw/") else f"fw/{name}" for name in known} - {"fw/sql"}
+    assert packed == wanted

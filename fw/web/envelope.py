@@ -29,6 +29,7 @@ USUAL: Final = (
 TRACE: Final[web.RequestKey[tuple[str, float]]] = web.RequestKey("trace")
 """A request's id, and when it began by `time.perf_counter`."""
 HEAD_BYTES: Final = 32 * 1024
+FEW_FIELDS: Final = 12
 SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 
@@ -87,7 +88,9 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     """Turn every error into a problem. As the outermost middleware it gets the router's errors too."""
     identify(request)
     try:
-        if sum(map(len, chain.from_iterable(request.raw_headers))) > HEAD_BYTES:
+        fields = request.raw_headers
+        # A few fields cannot be long: each has 8 KiB at most.
+        if len(fields) > FEW_FIELDS and sum(map(len, chain.from_iterable(fields))) > HEAD_BYTES:
             # It stays in memory as long as a live socket, and some fields take long to read.
             raise BadRequest("The head may have 32 KiB at most.")
         if request.protocol.writing_paused:
