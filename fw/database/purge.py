@@ -47,7 +47,7 @@ class Purge:
         total = 0
         for name in STATEMENTS:
             purged = BATCH
-            while purged >= BATCH:
+            while purged:
                 row = await self._database.change(f"purge.{name}", BATCH, seconds=STATEMENT_SECONDS)
                 purged = row["purged"] if row else 0
                 total += purged

@@ -10,6 +10,7 @@ from fw.config import Config
 from fw.database import purge as module
 from fw.database.pool import Database
 from fw.database.purge import Purge
+from tests.conftest import MakeUser
 from tests.support.people import Person, body, nothing
 
 LOCK = 112685394489712
@@ -108,3 +109,18 @@ async def test_a_submission_and_a_purge_do_not_wait_for_each_other_for_ever(
     await age(sql, user, "8 days")
     await asyncio.gather(purge(config), *(user.receive(f"{n}") for n in range(50)), purge(config))
     assert (await user.inbox())["total_count"] == 50
+
+
+async def test_a_locked_inbox_does_not_stop_the_purge_of_the_others(
+    config: Config, user: Person, make_user: MakeUser, sql: asyncpg.Connection
+) -> None:
+    other = await make_user()
+    for person in (user, other):
+        await delete_some(person, 3)
+        await age(sql, person, "8 days")
+    async with sql.transaction():
+        await sql.execute("SELECT FROM inboxes WHERE user_id = $1 FOR UPDATE", user.id)
+        await purge(config)
+        assert [await count(sql, "feedback", person) for person in (user, other)] == [3, 0]
+    await purge(config)
+    assert await count(sql, "feedback", user) == 0

@@ -7,11 +7,9 @@ WITH turn AS MATERIALIZED (
 )
 
 -- name: tombstones
--- Deletions of more than seven days ago. The horizon of their inboxes moves up to them.
-{turn}
-SELECT coalesce(sum(p.forgotten), 0)::integer AS purged
-FROM (
-    SELECT o.user_id
+-- Deletions of seven days ago: the horizon of their inboxes moves up to them. An inbox that is locked is left for the next time.
+{turn}, due AS MATERIALIZED (
+    SELECT DISTINCT o.user_id
     FROM (
         SELECT f.user_id
         FROM feedback AS f
@@ -19,10 +17,18 @@ FROM (
         ORDER BY f.deleted_at
         LIMIT $1::integer
     ) AS o
-    GROUP BY o.user_id
-    ORDER BY o.user_id
-) AS i
-CROSS JOIN LATERAL inbox_forget(i.user_id, now() - interval '7 days', $1::integer) AS p (forgotten);
+), free AS MATERIALIZED (
+    SELECT i.user_id
+    FROM inboxes AS i
+    JOIN due AS d ON d.user_id = i.user_id
+    ORDER BY i.user_id
+    FOR UPDATE OF i SKIP LOCKED
+)
+SELECT coalesce(sum(p.forgotten), 0)::integer AS purged
+FROM free AS r
+CROSS JOIN LATERAL inbox_forget(
+    r.user_id, now() - interval '7 days', greatest(1, $1::integer / (SELECT count(*) FROM free)::integer)
+) AS p (forgotten);
 
 -- name: idempotency_keys
 -- Keys of more than a day ago.
