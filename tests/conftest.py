@@ -1,5 +1,6 @@
 """A real PostgreSQL, a database a worker, the real application, and people made by real requests."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from fw.app import create_app
 from fw.config import Config
 from fw.database.embedded import postgres
 from fw.database.migrations import migrate
+from fw.telemetry.logs import JsonFormatter, TextFormatter
 from tests.support.conformance import Conformance
 from tests.support.people import Person, make_person
 
@@ -38,6 +40,16 @@ def tmp_path(tmp_path: Path) -> Path:
             if not folder.stat().st_mode & 0o001:
                 folder.chmod(folder.stat().st_mode & 0o7777 | 0o001)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_handler_is_left() -> Iterator[None]:
+    """Take away what a command that ran in a test has set up: its stream is closed with the test."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler.formatter, JsonFormatter | TextFormatter):
+            root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
