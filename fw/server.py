@@ -43,6 +43,13 @@ SHUTDOWN_SECONDS: Final = 5.0
 """How long requests may still take when the server stops; aiohttp waits at most twice as long."""
 ENDING_SECONDS: Final = 3.0
 """How long a client may take nothing of its response when the server stops."""
+LINGER_SECONDS: Final = 2.0
+"""How long a connection stays open after a response whose request's body has not come whole, so that the client can read it."""
+REQUEST_BYTES: Final = 128 * 1024
+"""How much of one request is parsed. A body has 64 KiB at most; the rest is for heads and for the sizes of chunks."""
+READER_BYTES: Final = 32 * 1024
+READER_BYTES_A_SECOND: Final = 4 * 1024
+"""How much the client of a live socket may send: a token, pongs and a close. Each frame takes time, an empty one too."""
 BACKLOG: Final = 1024
 UNSENT_BYTES: Final = 128 * 1024
 """How much of a response the kernel holds that is not sent yet: by default some megabytes for each client that stalls."""
@@ -51,13 +58,43 @@ UNSENT_BYTES: Final = 128 * 1024
 class ProblemHandler(RequestHandler):
     """Answers invalid HTTP with a problem too, and can close connections that are silent or stalled."""
 
-    __slots__ = ("_made_at", "_seen_at", "_seen_request", "_seen_taken")
+    __slots__ = ("_is_cut", "_made_at", "_received", "_seen_at", "_seen_request", "_seen_taken")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._made_at = self._seen_at = self._loop.time()
         self._seen_request: web.BaseRequest | None = None
         self._seen_taken = 0
+        self._received = 0
+        self._is_cut = False
+
+    def data_received(self, data: bytes) -> None:
+        """Parse no more of what a client sends than honest ones need: each byte takes time."""
+        size = len(data)
+        if self._payload_parser is not None:
+            self._received += size
+            if self._received > READER_BYTES + READER_BYTES_A_SECOND * (self._loop.time() - self._made_at):
+                cast(asyncio.Transport, self.transport).abort()
+                return
+            super().data_received(data)
+        elif self._is_cut or (self._received and self._received + size > REQUEST_BYTES):
+            self._cut()
+        else:
+            count = self._request_count
+            super().data_received(data)
+            if self._request_count == count:
+                self._received += size
+            else:
+                # More requests may have come at once. What counts is only that a body is under way.
+                self._received = 0 if self._messages and self._messages[-1][1].is_eof() else 1
+            if self._received > REQUEST_BYTES:
+                self._cut()
+
+    def _cut(self) -> None:
+        """Drop what else comes. A request that is under way is answered first."""
+        self._is_cut = True
+        if self._waiter is not None and not self._messages:
+            self.force_close()
 
     def close_if_silent(self, now: float) -> None:
         """Close a connection whose first request does not come in time; between requests aiohttp does so itself."""
@@ -65,6 +102,8 @@ class ProblemHandler(RequestHandler):
         is_first = self._current_request is None and self._next_keepalive_close_time <= self._made_at + self._keepalive_timeout
         if is_first and now - self._made_at > HEAD_SECONDS:
             self.force_close()
+        elif self._is_cut:
+            self._cut()
 
     def close_if_stalled(self, now: float, seconds: float) -> None:
         """Close a connection whose client takes its response too slowly. Live sockets have their own rule."""
@@ -168,6 +207,7 @@ def make_runner(config: Config) -> Runner:
         # event loop's time.
         auto_decompress=False,
         keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=LINGER_SECONDS,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
 

@@ -1,6 +1,7 @@
 """What every answer carries, and how long the server waits for whom."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -189,11 +190,56 @@ async def test_a_long_list_of_tags_is_not_read(client: TestClient, user: Person)
     assert (await user.get("/api/feedback", headers={"If-None-Match": '"x", ' * 500 + etag})).status == 200
 
 
-async def test_a_client_that_leaves_is_no_error_of_the_server(runner: Runner, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_head_that_is_refused_for_its_size_is_the_last(runner: Runner) -> None:
+    fields = "".join(f"X-{number}: {'a' * 2000}\r\n" for number in range(30))
+    answer = await read_all(runner, f"GET /health HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"Connection: close" in answer
+
+
+async def test_a_head_that_goes_on_and_on_is_not_kept(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEAD_SECONDS", 60)
+    fields = "".join(f"X-{number}: {'a' * 8000}\r\n" for number in range(100)).encode()
+    with contextlib.suppress(ConnectionError):
+        assert await read_all(runner, b"GET /health HTTP/1.1\r\nHost: x\r\n" + fields) == b""
+
+
+async def test_of_a_body_that_nobody_reads_only_some_is_parsed(runner: Runner) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+    writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
+    writer.write(b"1\r\na\r\n" * 200_000)
+
+    async def is_cut() -> bool:
+        assert runner.server
+        return any(handler._is_cut for handler in runner.server.connections if isinstance(handler, server.ProblemHandler))
+
+    await until(is_cut)
+    writer.transport.abort()
+
+
+async def test_a_connection_goes_on_after_a_body_that_nobody_read(runner: Runner) -> None:
+    head = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n"
+    answers = await read_all(
+        runner, head + b"\r\n", b"a" * 60_000, b"a" * 5536, head + b"Connection: close\r\n\r\n", b"a" * 65536
+    )
+    assert answers.count(b"HTTP/1.1 404 ") == 2
+
+
+@pytest.mark.parametrize("path", ["/api/docs/swagger-ui-bundle.js", ""], ids=["file", "live"])
+async def test_a_client_that_leaves_is_no_error_of_the_server(
+    runner: Runner, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
     head = b"GET /api/feedback/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     for _ in range(20):
-        _, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
-        writer.write(head + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+        writer.write(
+            head + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            if not path
+            else f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        )
+        if path:
+            await reader.readexactly(1)
         writer.transport.abort()
 
     async def is_empty() -> bool:

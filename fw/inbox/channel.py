@@ -24,7 +24,7 @@ from fw.errors import (
 from fw.inbox.hub import HUB
 from fw.inbox.newcomers import NEWCOMERS
 from fw.inbox.readers import READERS
-from fw.inbox.sockets import CLOSE_SECONDS, Close, FloodError, Socket, next_message, say_goodbye
+from fw.inbox.sockets import CLOSE_SECONDS, Close, FloodError, Socket, end, next_message, say_goodbye
 from fw.web.address import caller_bucket
 from fw.web.fields import BIGGEST, Whole, says
 from fw.web.operation import Answer, operation
@@ -74,6 +74,16 @@ async def follow(request: web.Request) -> web.StreamResponse:
     )
     if not ws.can_prepare(request):
         raise UpgradeRequired
+    try:
+        await follow_caller(request, ws, since)
+    finally:
+        if ws.prepared and request.transport is not None:
+            await end(ws, request.transport)
+    return ws
+
+
+async def follow_caller(request: web.Request, ws: web.WebSocketResponse, since: int | None) -> None:
+    """Find out whose socket it is, before the upgrade or after it, and send what happens to the inbox."""
     # Every local name lives as long as the socket, so the token gets none.
     caller = await caller_of(request, token_of(request))
     if token_of(request) is None:
@@ -85,7 +95,6 @@ async def follow(request: web.Request) -> web.StreamResponse:
         async with request.app[READERS].place(caller.user_id):
             await ws.prepare(request)
             await send_changes(request, ws, caller, since)
-    return ws
 
 
 async def part(request: web.Request, ws: web.WebSocketResponse, reason: Close) -> None:

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 import orjson
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from fw.inbox.feed import Reading
@@ -70,14 +70,37 @@ async def say_goodbye(ws: web.WebSocketResponse, transport: asyncio.Transport, r
 
     Not by aiohttp's own way, which takes in whatever comes until then, and lets nobody else run.
     """
-    with contextlib.suppress(TimeoutError, ConnectionError):
+    try:
         async with asyncio.timeout(seconds):
             await ws.send_frame(reason.to_bytes(2, "big"), WSMsgType.CLOSE)
             for _ in range(FRAMES_AT_END):
                 if (await ws.receive()).type in LAST:
                     break
                 await asyncio.sleep(0)
-    transport.close()
+    except (TimeoutError, ConnectionError):
+        pass
+    finally:
+        transport.close()
+
+
+async def end(ws: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+    """Close the connection of a socket, whichever way the socket ended, even if the client takes nothing more.
+
+    Without it aiohttp would close the socket in its own way, and the event loop the connection only once all is written.
+    """
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            if not transport.is_closing():
+                # The client's own close is answered.
+                await ws.send_frame(WSCloseCode.OK.to_bytes(2, "big"), WSMsgType.CLOSE)
+                transport.close()
+            while transport.get_write_buffer_size():  # noqa: ASYNC110
+                await asyncio.sleep(POLL_SECONDS)
+    except (TimeoutError, ConnectionError):
+        pass
+    finally:
+        if not transport.is_closing() or transport.get_write_buffer_size():
+            transport.abort()
 
 
 class Socket:

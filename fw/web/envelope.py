@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from fw.config import CONFIG
-from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem
+from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem, TooLarge
 from fw.ids import new_id
 from fw.web.response import reply_problem
 from fw.web.route import Handler
@@ -83,6 +83,13 @@ def word_as_problem(response: web.Response, known_id: str) -> None:
     response.headers[hdrs.CONTENT_LENGTH] = str(problem.content_length)
 
 
+def reply_last(problem: Problem, request: web.Request) -> web.Response:
+    """Answer with a problem, and close the connection."""
+    response = reply_problem(problem, request_id(request))
+    response.force_close()
+    return response
+
+
 @web.middleware
 async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem. As the outermost middleware it gets the router's errors too."""
@@ -91,12 +98,14 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         fields = request.raw_headers
         # A few fields cannot be long: each has 8 KiB at most.
         if len(fields) > FEW_FIELDS and sum(map(len, chain.from_iterable(fields))) > HEAD_BYTES:
-            # It stays in memory as long as a live socket, and some fields take long to read.
-            raise BadRequest("The head may have 32 KiB at most.")
+            # Some fields take long to read, and the connection keeps its last head in memory.
+            return reply_last(BadRequest("The head may have 32 KiB at most."), request)
         if request.protocol.writing_paused:
             # The client has not read its earlier answers yet, so no further one is made.
             await request.writer.drain()
         return await handler(request)
+    except TooLarge as problem:
+        return reply_last(problem, request)
     except Problem as problem:
         return reply_problem(problem, request_id(request))
     except web.HTTPException as error:
@@ -105,7 +114,7 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         return reply_problem(from_framework(error), request_id(request))
     except web.RequestPayloadError:
         return reply_problem(BadRequest("The body is not what its headers say."), request_id(request))
-    except ConnectionResetError:
+    except ConnectionError:
         raise
     except Exception:
         log.exception("request failed", extra={"request_id": request_id(request)})

@@ -180,19 +180,74 @@ async def test_a_client_that_takes_nothing_does_not_hold_up_the_end(tmp_path: Pa
         assert await asyncio.wait_for(process.stop(), 15) == 0, process.output
 
 
-async def test_a_flood_of_pings_stops_nobody_else(tmp_path: Path, database_url: str) -> None:
+@pytest.mark.parametrize(
+    ("first", "frame"),
+    # Masked, as a client's are, and empty: pings, and the fragments of a message that never ends.
+    [(b"", b"\x89\x80\x00\x00\x00\x00"), (b"\x01\x80\x00\x00\x00\x00", b"\x00\x80\x00\x00\x00\x00")],
+    ids=["pings", "fragments"],
+)
+async def test_a_flood_of_frames_stops_nobody_else(tmp_path: Path, database_url: str, first: bytes, frame: bytes) -> None:
     async with owner_at(tmp_path, database_url) as (owner, _):
         opened = await owner.open_live()
         loop = asyncio.get_running_loop()
+        await loop.sock_sendall(opened, first)
 
         async def flood() -> None:
             while True:
-                # Masked, as a client's are, and empty.
-                await loop.sock_sendall(opened, b"\x89\x80\x00\x00\x00\x00" * 10_000)
+                await loop.sock_sendall(opened, frame * 10_000)
 
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(flood(), 20)
         assert (await owner.call("GET", "/api/auth/me"))["username"] == owner.name
+
+
+@pytest.mark.parametrize(
+    "last", [b"\x88\x82\x00\x00\x00\x00\x03\xe8", b"\x89\x80\x00\x00\x00\x00" * 12], ids=["close", "pings"]
+)
+async def test_a_socket_that_ends_while_its_client_takes_nothing_is_cut(tmp_path: Path, database_url: str, last: bytes) -> None:
+    async with owner_at(tmp_path, database_url) as (owner, process):
+        # So much that all is written, but not all of it goes out.
+        await fill(owner, 110)
+        server = psutil.Process(process.process.pid)
+        before = len(server.net_connections("tcp"))
+        opened = [await owner.open_live(0, buffer=4096) for _ in range(5)]
+
+        async def are_live() -> bool:
+            return await metric(owner, "fw_live_sockets") == 5
+
+        async def are_gone() -> bool:
+            return len(server.net_connections("tcp")) <= before
+
+        await until(are_live)
+        for connection in opened:
+            await asyncio.get_running_loop().sock_sendall(connection, last)
+        await until(are_gone)
+
+
+async def test_a_client_that_does_not_answer_the_close_is_told_once(tmp_path: Path, database_url: str) -> None:
+    async with owner_at(tmp_path, database_url) as (owner, _):
+        opened = await owner.open_live()
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(opened, b"\x81\x80\x00\x00\x00\x00")
+        received = b""
+        while part := await asyncio.wait_for(loop.sock_recv(opened, 65536), 20):
+            received += part
+        assert received.endswith(b"}\x88\x02" + (4400).to_bytes(2, "big"))
+
+
+async def test_a_token_is_not_logged_with_subprotocols_that_do_not_fit(tmp_path: Path, database_url: str) -> None:
+    async with owner_at(tmp_path, database_url) as (owner, process):
+        token = owner.headers["Authorization"].removeprefix("Bearer ")
+        for protocols in (f"bearer.{token}", f"FeedbackWave, bearer.{token}"):
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await owner.http.ws_connect(
+                    f"{owner.url}/api/feedback/live",
+                    headers={"Sec-WebSocket-Protocol": protocols, "Origin": "http://x.example"},
+                )
+            async with owner.http.ws_connect(f"{owner.url}/api/feedback/live", headers={"Sec-WebSocket-Protocol": protocols}):
+                pass
+        assert await process.stop() == 0
+        assert token not in process.output
 
 
 async def test_a_slow_reader_that_goes_on_reading_gets_everything(tmp_path: Path, database_url: str) -> None:
