@@ -14,7 +14,10 @@ from uuid import uuid4
 import aiohttp
 import psutil
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from fw.inbox import sockets
 from tests.support.people import PASSWORD
 from tests.support.processes import Process, fw
 from tests.support.waiting import until
@@ -201,27 +204,37 @@ async def test_a_flood_of_frames_stops_nobody_else(tmp_path: Path, database_url:
         assert (await owner.call("GET", "/api/auth/me"))["username"] == owner.name
 
 
-@pytest.mark.parametrize(
-    "last", [b"\x88\x82\x00\x00\x00\x00\x03\xe8", b"\x89\x80\x00\x00\x00\x00" * 12], ids=["close", "pings"]
-)
-async def test_a_socket_that_ends_while_its_client_takes_nothing_is_cut(tmp_path: Path, database_url: str, last: bytes) -> None:
-    async with owner_at(tmp_path, database_url) as (owner, process):
-        # So much that all is written, but not all of it goes out.
-        await fill(owner, 110)
-        server = psutil.Process(process.process.pid)
-        opened = [await owner.open_live(0, buffer=4096) for _ in range(5)]
-        ports = {connection.getsockname()[1] for connection in opened}
+async def test_a_socket_that_ends_while_its_client_takes_nothing_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sockets, "CLOSE_SECONDS", 0.2)
 
-        async def are_live() -> bool:
-            return await metric(owner, "fw_live_sockets") == 5
+    async def follow(request: web.Request) -> web.StreamResponse:
+        ws = web.WebSocketResponse(autoclose=False)
+        await ws.prepare(request)
+        assert request.transport
+        # More than any kernel takes.
+        request.transport.write(bytes(50_000_000))
+        await sockets.end(ws, request.transport)
+        return ws
 
-        async def are_gone() -> bool:
-            return not any(connection.raddr and connection.raddr.port in ports for connection in server.net_connections("tcp"))
+    app = web.Application()
+    app.router.add_get("/", follow)
+    async with TestServer(app) as server:
+        owner = Owner(aiohttp.ClientSession(), str(server.make_url("")).rstrip("/"))
+        owner.headers = {"Authorization": "none"}
+        upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==")
+        opened = await owner.open("/", *upgrade, buffer=4096)
+        assert await asyncio.get_running_loop().sock_recv(opened, 12) == b"HTTP/1.1 101"
 
-        await until(are_live)
-        for connection in opened:
-            await asyncio.get_running_loop().sock_sendall(connection, last)
-        await until(are_gone)
+        async def is_cut() -> bool:
+            assert server.runner
+            assert server.runner.server
+            return not server.runner.server.connections
+
+        await until(is_cut)
+        opened.close()
+        await owner.http.close()
 
 
 async def test_a_client_that_does_not_answer_the_close_is_told_once(tmp_path: Path, database_url: str) -> None:
