@@ -1,7 +1,6 @@
 """The candidates as processes: one each, on loopback, started when they are needed and stopped by their pid."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tests.bench.cluster import SECRET
-from tests.support.processes import Process, environment
+from tests.support.processes import start
 
 STOP_SECONDS: Final = 20
 MODULES: Final = {
@@ -47,23 +46,12 @@ async def serve(name: str, database_url: str, folder: Path, **settings: str) -> 
         "FW_LOG_LEVEL": "WARNING",
         **settings,
     }
-    log = folder / f"server-{len(list(folder.glob('server-*.log')))}.log"
-    with log.open("wb") as output:
-        started = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", MODULES[name], *(["serve"] if name == "fw" else [])),
-            cwd=folder,
-            env=environment(settings),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-    process = Process(started, log)
+    started = await start(MODULES[name], *(["serve"] if name == "fw" else []), folder=folder, **settings)
     try:
-        url = urlsplit(await process.url())
-        yield Server(name, url.hostname or "", url.port or 0, started.pid, log)
+        url = urlsplit(await started.url())
+        yield Server(name, url.hostname or "", url.port or 0, started.process.pid, started.log)
     finally:
-        await stop(started)
+        await stop(started.process)
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:

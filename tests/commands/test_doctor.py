@@ -5,10 +5,8 @@ import re
 import resource
 import shutil
 import ssl
-import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from fw.database.migrations import migrate
 from fw.database.statements import migration_ids
 from tests.conftest import MakeDatabase
 from tests.support.processes import fw
+from tests.support.redis import REDIS, redis_server
 from tests.support.servers import certificate, deaf_pooler, mail_server, proxy, silence
 from tests.support.waiting import until
 
@@ -374,24 +373,12 @@ async def test_mail_by_tls(config: Config, localhost: tuple[Path, ssl.SSLContext
         assert_finding(await look("mail", by_tls), Status.OK, r"answers \(TLS\)$")
 
 
-@contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
-    path = folder / "redis.sock"
-    options = f"--port 0 --unixsocket {path} --save  --dir {folder}".split(" ")
-    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process:
-        try:
-            yield f"unix://{path}"
-        finally:
-            process.terminate()
-
-
 async def test_redis(config: Config, tmp_path: Path) -> None:
     assert_finding(await look("redis", config), Status.SKIPPED, "REDIS_URL is not set")
     dead = replace(config, redis_url="redis://127.0.0.1:1")
     assert_finding(await look("redis", dead), Status.FAILED, "^127.0.0.1:1: ", "REDIS_URL is right")
+    if REDIS is None:
+        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
     with redis_server(tmp_path) as url:
 
         async def answers() -> bool:

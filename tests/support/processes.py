@@ -50,23 +50,29 @@ class Process:
 @asynccontextmanager
 async def fw(*arguments: str, folder: Path, **settings: str) -> AsyncIterator[Process]:
     """Run `fw` in a folder with these settings alone; it is killed at the end if it still runs."""
-    log = folder / f"fw-{len(list(folder.glob('fw-*.log')))}.log"
+    started = await start("fw", *arguments, folder=folder, **settings)
+    try:
+        yield started
+    finally:
+        with suppress(ProcessLookupError):
+            started.process.kill()
+        await started.process.wait()
+
+
+async def start(module: str, *arguments: str, folder: Path, **settings: str) -> Process:
+    """Start a module in a folder with these settings alone; the caller stops it."""
+    log = folder / f"{module}-{len(list(folder.glob(f'{module}-*.log')))}.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "fw", *arguments),
+            *("-m", module, *arguments),
             cwd=folder,
             env=environment(settings),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
         )
-    try:
-        yield Process(process, log)
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    return Process(process, log)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
