@@ -22,9 +22,8 @@ from fw.errors import BY_STATUS, Problem
 from fw.inbox import search
 from fw.telemetry.access_log import REQUEST_LOG, AccessLog
 from fw.web.descriptors import Descriptors
-from fw.web.envelope import add_usual, request_id
+from fw.web.envelope import add_usual, reply_last, request_id
 from fw.web.progress import not_taken
-from fw.web.response import reply_problem
 from fw.widgets.statistics import time_zones
 
 log = logging.getLogger("fw.server")
@@ -129,11 +128,9 @@ class ProblemHandler(RequestHandler):
             raise ConnectionError("the response has begun: no other one can be sent")
         if status == 500:
             log.error("request failed outside the application", exc_info=exc)
-        problem = BY_STATUS.get(status, Problem)()
-        response = reply_problem(problem, request_id(request))
+        response = reply_last(BY_STATUS.get(status, Problem)(), request)
         response.headers["X-Request-ID"] = request_id(request)
         add_usual(response)
-        response.force_close()
         return response
 
 

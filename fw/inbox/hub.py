@@ -164,8 +164,7 @@ class Hub:
     def wake(self, user_ids: Iterable[str]) -> None:
         """Have the changes of these inboxes read and sent: a hint says that they have moved."""
         for user_id in user_ids:
-            for moved in self._watches.get(user_id, ()):
-                moved.set()
+            self._wake_watchers(user_id)
             room = self._rooms.get(user_id)
             if room is not None:
                 room.moves += 1
@@ -175,29 +174,29 @@ class Hub:
     def check_sessions(self, user_ids: Iterable[str]) -> None:
         """Have the sessions of these users looked up: a hint says that some have ended. Watchers wake and look up theirs."""
         for user_id in user_ids:
-            for moved in self._watches.get(user_id, ()):
-                moved.set()
+            self._wake_watchers(user_id)
             if user_id in self._rooms:
                 self._to_check.add(user_id)
                 self._work.set()
 
     def wake_all(self) -> None:
         """Wake every reader and look up every session: hints may have been lost."""
-        for watches in self._watches.values():
-            for moved in watches:
-                moved.set()
-        self.wake(list(self._rooms))
-        self.check_sessions(list(self._rooms))
+        everyone = self._watches.keys() | self._rooms.keys()
+        self.wake(everyone)
+        self.check_sessions(everyone)
 
     def close(self) -> None:
         """End all waits, since the server is stopping. Sockets are closed with a code that has clients connect again."""
         self.is_closed = True
-        for watches in self._watches.values():
-            for moved in watches:
-                moved.set()
+        for user_id in self._watches:
+            self._wake_watchers(user_id)
         for room in self._rooms.values():
             for socket in room.sockets:
                 socket.hurry(Close.RESTART)
+
+    def _wake_watchers(self, user_id: str) -> None:
+        for moved in self._watches.get(user_id, ()):
+            moved.set()
 
     async def _pump(self) -> None:
         """Read and send the changes of inboxes that have moved, many inboxes at once; a read that fails is tried again."""

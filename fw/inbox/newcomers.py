@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from fw.errors import TooManyRequests
+from fw.web.limits import too_many_at_once
 
 MOST_OF_ADDRESS: Final = 50
 """An office, or a provider's gateway, may be one address."""
@@ -45,14 +45,7 @@ class Newcomers:
     def admitted(self, address: str) -> Iterator[None]:
         """Count a socket until it has sent its token. Raises `TooManyRequests` if there are too many."""
         if self._by_address[address] >= MOST_OF_ADDRESS or self.count >= MOST:
-            raise TooManyRequests(
-                "Too many sockets have not sent their token yet.",
-                headers={
-                    "Retry-After": "10",
-                    "RateLimit-Policy": f'"newcomers";q={MOST_OF_ADDRESS}',
-                    "RateLimit": '"newcomers";r=0;t=10',
-                },
-            )
+            raise too_many_at_once("newcomers", MOST_OF_ADDRESS, 10, "Too many sockets have not sent their token yet.")
         self._by_address[address] += 1
         self.count += 1
         try:

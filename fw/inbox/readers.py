@@ -18,6 +18,7 @@ from fw.background import Background
 from fw.database.pool import Database
 from fw.errors import Problem, TooManyRequests, Unavailable
 from fw.ids import new_id
+from fw.web.limits import too_many_at_once
 
 log = logging.getLogger("fw.readers")
 
@@ -176,7 +177,6 @@ READERS: Final[web.AppKey[Readers]] = web.AppKey("readers")
 
 
 def full() -> TooManyRequests:
-    return TooManyRequests(
-        f"This account has {MOST} live sockets and waiting polls, and may not have more.",
-        headers={"Retry-After": "30", "RateLimit-Policy": f'"readers";q={MOST}', "RateLimit": '"readers";r=0;t=30'},
+    return too_many_at_once(
+        "readers", MOST, 30, f"This account has {MOST} live sockets and waiting polls, and may not have more."
     )

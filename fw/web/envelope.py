@@ -83,7 +83,7 @@ def word_as_problem(response: web.Response, known_id: str) -> None:
     response.headers[hdrs.CONTENT_LENGTH] = str(problem.content_length)
 
 
-def reply_last(problem: Problem, request: web.Request) -> web.Response:
+def reply_last(problem: Problem, request: web.BaseRequest) -> web.Response:
     """Answer with a problem, and close the connection."""
     response = reply_problem(problem, request_id(request))
     response.force_close()
@@ -96,7 +96,7 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     identify(request)
     try:
         fields = request.raw_headers
-        # A few fields cannot be long: each has 8 KiB at most.
+        # Most requests have few fields, which are not added up: each has 8 KiB at most.
         if len(fields) > FEW_FIELDS and sum(map(len, chain.from_iterable(fields))) > HEAD_BYTES:
             # Some fields take long to read, and the connection keeps its last head in memory.
             return reply_last(BadRequest("The head may have 32 KiB at most."), request)

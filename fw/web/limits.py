@@ -83,4 +83,11 @@ class Limits:
         return {POLICY: f'"{name}";q={count};w={window}', LIMIT: f'"{name}";r={left};t={seconds}'}
 
 
+def too_many_at_once(name: str, most: int, seconds: int, detail: str) -> TooManyRequests:
+    """Return the refusal of what would be more than so many at the same time; it may be tried again after so many seconds."""
+    return TooManyRequests(
+        detail, headers={"Retry-After": str(seconds), POLICY: f'"{name}";q={most}', LIMIT: f'"{name}";r=0;t={seconds}'}
+    )
+
+
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")

@@ -10,13 +10,12 @@ from urllib.parse import parse_qsl
 from aiohttp import hdrs, web
 from marshmallow import Schema, ValidationError
 
-from fw.errors import Invalid, MalformedJson, RequestTimeout, UnsupportedMediaType
+from fw.errors import Invalid, MalformedJson, NotFound, RequestTimeout, UnsupportedMediaType
+from fw.ids import is_id
 from fw.web.operation import FORM, JSON, operation_of
 
 BODY_SECONDS: Final = 20.0
 """How long a body of at most 64 KiB may take."""
-NAME: Final = 64
-"""How many characters of an unknown field's name an error shows."""
 FORM_FIELDS: Final = 100
 TYPE_CHARACTERS: Final = 200
 """The longest `Content-Type` that is looked at."""
@@ -118,6 +117,14 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     return parsed
 
 
+def path_id(request: web.Request, name: str = "id") -> str:
+    """Return the id in the path. Raises `NotFound` if it cannot be one."""
+    found = request.match_info[name]
+    if not is_id(found):
+        raise NotFound
+    return found
+
+
 def read_query(request: web.Request) -> dict[str, Any]:
     """Validate the query string; if a parameter comes twice, the first counts. Raises `Invalid`."""
     return validate(operation_of(request.match_info.handler).query, {name: request.query[name] for name in request.query})
@@ -139,7 +146,3 @@ def validate(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
 def invalid(error: ValidationError) -> Invalid:
     """Return the problem that has a schema's errors."""
     return Invalid(errors=error.messages_dict)
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"

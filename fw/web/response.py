@@ -7,8 +7,9 @@ import orjson
 from aiohttp import hdrs, web
 
 from fw.errors import Problem
-from fw.web.request import _shortened
 
+NAME: Final = 64
+"""How many characters of an unknown field's name an error shows."""
 TAGS_CHARACTERS: Final = 1000
 """The longest `If-None-Match` that is looked at: some 30 tags."""
 
@@ -63,6 +64,10 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list):
         return [_printable(item) for item in value]
     return str(value).encode("utf-8", "replace").decode()
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
 
 
 def not_modified(request: web.Request, etag: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from fw.errors import TooManyRequests
+from fw.web.limits import too_many_at_once
 
 WAIT_SECONDS: Final = 5.0
 """How long a request waits for its turn before it is refused."""
@@ -92,17 +93,13 @@ class Turns:
                 self._lines.setdefault(user_id, _Line()).taken += 1
 
     def _refusal(self) -> TooManyRequests:
-        return TooManyRequests(
+        return too_many_at_once(
+            self.name,
+            self._most,
+            1,
             "This account has as many requests under way as it may; wait for some of them to be answered.",
-            headers={
-                "Retry-After": "1",
-                "RateLimit-Policy": f'"{self.name}";q={self._most}',
-                "RateLimit": f'"{self.name}";r=0;t=1',
-            },
         )
 
 
 SEARCHES: Final[web.AppKey[Turns]] = web.AppKey("searches")
-
-
 TURNS: Final[web.AppKey[Turns]] = web.AppKey("turns")

@@ -13,7 +13,7 @@ from fw.inbox.metadata import dump
 from fw.web import paging
 from fw.web.fields import After, Flag, Text, Whole, says
 from fw.web.operation import Answer, operation
-from fw.web.request import read_object, read_query
+from fw.web.request import path_id, read_object, read_query
 from fw.web.response import reply
 from fw.web.schemas import Body, Output, Query, at_least_one
 from fw.widgets.widget import THEMES, TYPES, Settings, Widget, find_widget
@@ -107,11 +107,8 @@ async def show(request: web.Request) -> web.Response:
 async def update(request: web.Request) -> web.Response:
     """Change the given fields of one of the caller's widgets."""
     values = await read_object(request)
-    widget_id = request.match_info["id"]
-    row = ids.is_id(widget_id) and await request.app[DATABASE].change(
-        "widgets.update", request[CALLER].user_id, widget_id, *columns(values)
-    )
-    if not row:
+    row = await request.app[DATABASE].change("widgets.update", request[CALLER].user_id, path_id(request), *columns(values))
+    if row is None:
         raise NotFound
     return reply(row)
 
@@ -119,7 +116,6 @@ async def update(request: web.Request) -> web.Response:
 @operation("widgets_delete", Answer(204), refuses=(NotFound,))
 async def delete(request: web.Request) -> web.Response:
     """Delete one of the caller's widgets; its feedback stays."""
-    widget_id = request.match_info["id"]
-    if not ids.is_id(widget_id) or not await request.app[DATABASE].change("widgets.delete", request[CALLER].user_id, widget_id):
+    if await request.app[DATABASE].change("widgets.delete", request[CALLER].user_id, path_id(request)) is None:
         raise NotFound
     return web.Response(status=204)

@@ -6,10 +6,10 @@ from typing import Any, Final
 from aiohttp import web
 from marshmallow import fields, validate
 
-from fw import ids
 from fw.database.pool import DATABASE, Row
 from fw.errors import NotFound
 from fw.web.fields import IPV6, PORT, Many, Matching, Text, in_any_case, says
+from fw.web.request import path_id
 from fw.web.schemas import Body, Output
 
 RATINGS: Final[Mapping[str, tuple[int, int]]] = {"rating": (1, 5), "nps": (0, 10)}
@@ -69,8 +69,7 @@ class Widget(Output):
 
 async def find_widget(request: web.Request, statement: str, *owner: str) -> Row:
     """Read the widget whose id is in the path, by a named statement. Raises `NotFound`."""
-    widget_id = request.match_info["id"]
-    row = await request.app[DATABASE].row(statement, *owner, widget_id) if ids.is_id(widget_id) else None
+    row = await request.app[DATABASE].row(statement, *owner, path_id(request))
     if row is None:
         raise NotFound
     return row
