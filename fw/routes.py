@@ -18,7 +18,7 @@ ROUTES: Final = (
     operator("GET", "/metrics", health.metrics),
     # The description
     anyone("GET", "/api/openapi.json", pages.description),
-    anyone("GET", "/api/docs", pages.page),
+    anyone("GET", "/api/docs", pages.api),
     anyone("GET", "/api/docs/{file}", pages.asset),
     anyone("GET", "/problems", pages.problems),
     anyone("GET", "/problems/{slug}", pages.problem),

@@ -24,6 +24,7 @@ from fw.telemetry.access_log import REQUEST_LOG, AccessLog
 from fw.web.descriptors import Descriptors
 from fw.web.envelope import add_usual, reply_last, request_id
 from fw.web.progress import not_taken
+from fw.web.templates import templates
 from fw.widgets.statistics import time_zones
 
 log = logging.getLogger("fw.server")
@@ -215,6 +216,7 @@ def load_tables() -> None:
     search.pattern("x")
     common_passwords()
     time_zones()
+    templates()
 
 
 def spare_the_collector() -> None:

@@ -23,7 +23,6 @@ from fw.errors import Problem
 from fw.inbox.channel import HELLO
 from fw.inbox.events import LIVE_EVENTS
 from fw.web.answers import ProblemObject
-from fw.web.assets import ASSETS
 from fw.web.fields import Id
 from fw.web.operation import JSON, Answer, Operation, operation_of
 from fw.web.route import Access, Route
@@ -37,7 +36,16 @@ SECURITY_OF: Final[Mapping[Access, Sequence[Mapping[str, Any]]]] = {
     Access.OWNER: OWNER,
     Access.OWNER_OR_BILLING: (*OWNER, {"billing": []}),
 }
-CHOICES: Final[Mapping[str, Iterable[str]]] = {"slug": BY_SLUG, "file": ASSETS}
+FILES: Final[Mapping[str, str]] = {
+    "docs.css": "docs/docs.css",
+    "docs.js": "docs/docs.js",
+    "icon.svg": "icon.svg",
+    "swagger-ui-bundle.js": "vendor/swagger-ui/swagger-ui-bundle.js",
+    "swagger-ui.css": "vendor/swagger-ui/swagger-ui.css",
+    "tokens.css": "tokens.css",
+}
+"""The files of the pages here, by the names that they have there, with their paths below `static`."""
+CHOICES: Final[Mapping[str, Iterable[str]]] = {"slug": BY_SLUG, "file": FILES}
 """The possible values of parameters that have only a few."""
 ANYWHERE: Final = (errors.BadRequest, errors.ExpectationFailed, Problem)
 """The problems that any operation may answer."""

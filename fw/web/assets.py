@@ -1,4 +1,4 @@
-"""Files that are sent as they are: compressed, with an ETag, cached for a while."""
+"""Files that are sent as they are: compressed, with an ETag, cached for a while or, by a path with their version, for good."""
 
 import asyncio
 import gzip
@@ -14,15 +14,19 @@ from aiohttp import hdrs, web
 from fw.web.response import not_modified
 
 STATIC: Final = Path(__file__).parent.parent / "static"
-ASSETS: Final = {
-    "docs.css": "text/css",
-    "docs.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-    "swagger-ui.css": "text/css",
-    "swagger-ui-bundle.js": "text/javascript",
+MEDIA: Final[Mapping[str, str]] = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
 }
+"""The files that are sent, by the ending of their names; no others are, such as licences."""
+PACKED: Final = ".gz"
 PIECE_BYTES: Final = 64 * 1024
 REFUSED: Final = re.compile(r"q\s*=\s*0(\.0*)?")
+FOR_GOOD: Final = 365 * 86400
+"""The longest that caches are told to keep anything, in seconds (RFC 9111 has no end; a year is the custom)."""
 
 
 class Asset(NamedTuple):
@@ -41,11 +45,33 @@ def takes_gzip(accepted: str) -> bool:
 
 
 @cache
+def files() -> Mapping[str, Path]:
+    """Map the path below `static` of each file that is sent to the file, which may be stored compressed."""
+    found = {path.relative_to(STATIC).as_posix().removesuffix(PACKED): path for path in sorted(STATIC.rglob("*"))}
+    return {name: path for name, path in found.items() if Path(name).suffix in MEDIA}
+
+
+@cache
+def version() -> str:
+    """Return what names the state of all files together. As a part of their paths it lets caches keep them for good."""
+    state = hashlib.blake2b(digest_size=6)
+    for name, path in files().items():
+        state.update(name.encode() + b"\0" + path.read_bytes())
+    return state.hexdigest()
+
+
+def static_path(name: str) -> str:
+    """Return the path by which pages load a file."""
+    assert name in files(), name
+    return f"/static/{version()}/{name}"
+
+
+@cache
 def pack(name: str) -> Asset:
-    """Read a file that pages need, compressed by gzip."""
-    packed = STATIC / "swagger-ui" / f"{name}.gz"
-    content = packed.read_bytes() if packed.exists() else gzip.compress((STATIC / name).read_bytes(), mtime=0)
-    return Asset(content, ASSETS[name], hashlib.blake2b(content, digest_size=12).hexdigest())
+    """Read a file, compressed by gzip."""
+    path = files()[name]
+    content = path.read_bytes() if path.suffix == PACKED else gzip.compress(path.read_bytes(), mtime=0)
+    return Asset(content, MEDIA[Path(name).suffix], hashlib.blake2b(content, digest_size=12).hexdigest())
 
 
 @cache
@@ -54,12 +80,12 @@ def unpack(name: str) -> bytes:
     return gzip.decompress(pack(name).packed)
 
 
-async def send_asset(request: web.Request, name: str) -> web.StreamResponse:
+async def send_asset(request: web.Request, name: str, caching: str) -> web.StreamResponse:
     """Send a file, by gzip if the client accepts it, or 304 if the client has it already."""
     found = await asyncio.to_thread(pack, name)
     is_packed = takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
     etag = f"{found.etag}-gzip" if is_packed else found.etag
-    headers = {hdrs.ETAG: f'"{etag}"', hdrs.VARY: "Origin, Accept-Encoding", **cached(600)}
+    headers: dict[str, str] = {hdrs.ETAG: f'"{etag}"', hdrs.VARY: "Origin, Accept-Encoding", hdrs.CACHE_CONTROL: caching}
     if not_modified(request, etag):
         return web.Response(status=304, headers=headers)
     if is_packed:
@@ -82,5 +108,6 @@ async def send_in_pieces(request: web.Request, body: bytes, headers: Mapping[str
     return response
 
 
-def cached(seconds: int) -> dict[str, str]:
-    return {hdrs.CACHE_CONTROL: f"public, max-age={seconds}"}
+def kept_for(seconds: int) -> str:
+    """Return the `Cache-Control` of what anyone may keep for so long."""
+    return f"public, max-age={seconds}"
