@@ -21,7 +21,7 @@ from fw.inbox.hub import HUB, Hub
 from fw.inbox.intake import INTAKE, Intake
 from fw.inbox.newcomers import NEWCOMERS, Newcomers
 from fw.inbox.readers import READERS, Readers
-from fw.routes import ROUTES
+from fw.routes import ROUTES, routes_of
 from fw.telemetry.access_log import REQUEST_LOG, RequestLog
 from fw.telemetry.metrics import METRICS, Metrics
 from fw.telemetry.sentry import ErrorTracking
@@ -78,7 +78,7 @@ def create_app(config: Config) -> web.Application:
     app.cleanup_ctx.extend(context(part) for part in parts)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(end_waits)
-    add_routes(app, ROUTES, config)
+    add_routes(app, routes_of(config), config)
     return app
 
 

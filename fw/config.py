@@ -247,6 +247,8 @@ class Config:
     metrics_token: str = setting("FW_METRICS_TOKEN", str, "", is_secret=True)
     sentry_dsn: str = setting("SENTRY_DSN", parse_sentry_dsn, "", is_secret=True)
     public_url: str = setting("FW_PUBLIC_URL", parse_public_url, "")
+    pages: bool = setting("FW_PAGES", parse_switch, True)
+    front_page: bool = setting("FW_FRONT_PAGE", parse_switch, True)
     smtp_url: str = setting("FW_SMTP_URL", parse_smtp_url, "", is_secret=True)
     log_format: LogFormat = setting("FW_LOG_FORMAT", one_of("json", "text"), "json")  # noqa: RUF009
     log_level: str = setting("FW_LOG_LEVEL", parse_log_level, "INFO")

@@ -1,16 +1,20 @@
 """The whole URL table: one line a route, with who may call it and from which pages."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from fw.accounts import login, password, premium, profile, registration, sessions
+from fw.config import Config
 from fw.docs import pages
 from fw.inbox import bulk, changes, channel, items, listing, submissions
+from fw.pages import files, inbox
 from fw.telemetry import health
-from fw.web.route import anyone, anyone_anywhere, by_itself, operator, owner, owner_or_billing
+from fw.web.route import Route, anyone, anyone_anywhere, by_itself, operator, owner, owner_or_billing, page
 from fw.widgets import owner as own_widgets
 from fw.widgets import public as public_widgets
 from fw.widgets import statistics
 
+# The API, all of which is described.
 # {ref} is a username in the route that sends feedback, and an id in those that read it.
 ROUTES: Final = (
     operator("GET", "/health", health.alive),
@@ -53,3 +57,15 @@ ROUTES: Final = (
     anyone_anywhere("POST", "/api/widgets/{id}/feedback", public_widgets.submit),
     anyone_anywhere("POST", "/api/widgets/{id}/events", public_widgets.count_event),
 )
+
+# Pages for people, which are no part of the API.
+PAGES: Final = (
+    page("GET", "/inbox", inbox.inbox),
+    page("GET", "/inbox/{path:.*}", inbox.inbox),
+    page("GET", "/static/{version}/{path:.+}", files.file),
+)
+
+
+def routes_of(config: Config) -> Sequence[Route]:
+    """Return the routes of a server with these settings."""
+    return (*ROUTES, *(PAGES if config.pages else ()))

@@ -59,6 +59,11 @@ def by_itself(method: str, path: str, handler: Handler) -> Route:
     return Route(method, path, handler, Access.ANYONE, Origins.NONE)
 
 
+def page(method: str, path: str, handler: Handler) -> Route:
+    """A page for people, or a file that it needs. No page of another site may read it."""
+    return Route(method, path, handler, Access.ANYONE, Origins.NONE)
+
+
 def operator(method: str, path: str, handler: Handler) -> Route:
     """A route for operators, which no page of another site may call."""
     return Route(method, path, handler, Access.ANYONE, Origins.NONE)
