@@ -5,14 +5,15 @@ from datetime import datetime
 
 from aiohttp import hdrs, web
 
+from fw.accounts.cookies import cookie_token, set_cookie
 from fw.accounts.passwords import PASSWORDS
 from fw.accounts.tokens import BILLING, CALLER, TOKENS, Caller, Ticket
-from fw.accounts.user import require_account
+from fw.accounts.user import require_account, with_token
 from fw.database.pool import DATABASE, Row
 from fw.errors import Forbidden, Invalid, Unauthorized
 from fw.web.address import caller_bucket
 from fw.web.limits import LIMITS
-from fw.web.response import send
+from fw.web.response import reply, send
 from fw.web.route import ACCESS, Access, Handler
 from fw.web.turns import TURNS
 
@@ -25,6 +26,16 @@ def bearer_token(request: web.Request) -> str:
     if scheme.lower() != "bearer":
         raise Unauthorized
     return token.strip()
+
+
+def token_of(request: web.Request) -> str:
+    """Return the token of a request: the bearer's, else the cookie's. Raises `Unauthorized`, `Forbidden`."""
+    if hdrs.AUTHORIZATION in request.headers:
+        return bearer_token(request)
+    token = cookie_token(request)
+    if token is None:
+        raise Unauthorized
+    return token
 
 
 def check_scope(caller: Caller, access: Access) -> None:
@@ -60,6 +71,18 @@ def session_of(request: web.Request, ticket: Ticket) -> tuple[str, datetime, str
     return ticket.session_id, ticket.expires_at, agent[:200] or None
 
 
+def reply_session(
+    request: web.Request, user: Row | None, ticket: Ticket, *, by_cookie: bool, status: int = 200
+) -> web.Response:
+    """Answer with a new session: its token or, by cookie, none."""
+    answer = with_token(user, ticket)
+    if not by_cookie:
+        return reply(answer, status=status)
+    response = reply({"user": answer["user"], "expires_in": answer["expires_in"]}, status=status)
+    set_cookie(request, response, ticket)
+    return response
+
+
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let a caller through if the route table allows it. Requests without a route of ours (404, preflights) are for anyone."""
@@ -67,7 +90,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     if access is Access.ANYONE:
         return await handler(request)
     tokens, turns = request.app[TOKENS], request.app[TURNS]
-    caller = tokens.verify(bearer_token(request))
+    caller = tokens.verify(token_of(request))
     await turns.take(caller.user_id)
     try:
         await tokens.confirm(caller)

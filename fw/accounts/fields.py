@@ -4,7 +4,7 @@ import re
 from typing import Any, Final, NamedTuple
 
 from email_validator import EmailNotValidError, validate_email
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields, validate
 
 from fw.accounts.passwords import common_passwords
 from fw.web.fields import IPV6, PORT, SPACE, Matching, Rule, Text, storable
@@ -12,7 +12,8 @@ from fw.web.fields import IPV6, PORT, SPACE, Matching, Rule, Text, storable
 USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
 RESERVED: Final = frozenset(
     # Words that stand in a path, or may one day, in the place of a username.
-    "changes events feedback live login logout me password premium profile read register reset stats unread widgets "
+    "bulk changes events export feedback labels live login logout me notifications password premium profile read receipts "
+    "register reset sessions stats tokens unread verify widgets "
     # Names that readers would mistake for the service itself.
     "about abuse account accounts admin administrator api auth billing blog contact dashboard docs email feedbackwave health "
     "help home inbox info legal mail metrics moderator null official openapi owner postmaster pricing privacy problems ready "
@@ -31,6 +32,16 @@ class Email(NamedTuple):
 
     address: str
     key: str
+
+
+class SessionWay(fields.String):
+    """How a session is told: by default with a token in the answer."""
+
+    def __init__(self) -> None:
+        text = (
+            "With `cookie` the answer has no token and sets a cookie that no script can read (for pages of this server alone)."
+        )
+        super().__init__(validate=validate.OneOf(("cookie",)), load_default=None, metadata={"description": text})
 
 
 class EmailField(Rule[Email]):

@@ -8,19 +8,19 @@ from aiohttp import web
 from email_validator import EmailNotValidError, validate_email
 from marshmallow import fields, validate
 
-from fw.accounts.authentication import session_of
-from fw.accounts.fields import EXAMPLE_PASSWORD, TYPED
+from fw.accounts.authentication import reply_session, session_of
+from fw.accounts.cookies import refuse_foreign_page
+from fw.accounts.fields import EXAMPLE_PASSWORD, TYPED, SessionWay
 from fw.accounts.passwords import PASSWORDS
 from fw.accounts.tokens import TOKENS
-from fw.accounts.user import Session, with_token
+from fw.accounts.user import Session
 from fw.database.pool import DATABASE
-from fw.errors import TooManyRequests, WrongCredentials
+from fw.errors import Forbidden, TooManyRequests, WrongCredentials
 from fw.web.address import caller_bucket
 from fw.web.fields import Text
 from fw.web.limits import LIMITS
 from fw.web.operation import FORM, JSON, Answer, operation
 from fw.web.request import read_object
-from fw.web.response import reply
 from fw.web.schemas import Body, exactly_one
 
 log = logging.getLogger("fw.auth")
@@ -41,6 +41,7 @@ class Login(Body):
     email = Text(1, 320, example="you@example.com")
     login = Text(1, 320, example="you")
     password = Text(0, TYPED, example=EXAMPLE_PASSWORD, required=True)
+    session = SessionWay()
     _one_name = exactly_one("username", "email", "login", blame="login", example={"login": "you", "password": EXAMPLE_PASSWORD})
 
 
@@ -60,7 +61,7 @@ class LoginForm(Body):
     "auth_login",
     Answer(200, Session()),
     body={JSON: Login(), FORM: LoginForm()},
-    refuses=(WrongCredentials, TooManyRequests),
+    refuses=(Forbidden, WrongCredentials, TooManyRequests),
 )
 async def login(request: web.Request) -> web.Response:
     """Open a session for whoever knows the password."""
@@ -68,6 +69,8 @@ async def login(request: web.Request) -> web.Response:
     limits, database = request.app[LIMITS], request.app[DATABASE]
     await limits.count(login=address)
     values = await read_object(request)
+    by_cookie = values.get("session") is not None
+    refuse_foreign_page(request, by_cookie=by_cookie)
     name = login_name(values)
     # Counted by what was typed, before the look-up: whether the account exists makes no difference.
     await limits.count(login_account=f"{name!r} {address}")
@@ -84,7 +87,7 @@ async def login(request: web.Request) -> web.Response:
     if user is None:
         raise WrongCredentials
     log.info("logged in", extra={"user_id": known["id"], "session_id": ticket.session_id})
-    return reply(with_token(user, ticket))
+    return reply_session(request, user, ticket, by_cookie=by_cookie)
 
 
 def login_name(typed: Mapping[str, Any]) -> LoginName:

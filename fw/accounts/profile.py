@@ -5,6 +5,7 @@ import logging
 from aiohttp import web
 
 from fw.accounts.authentication import check_password, outdated
+from fw.accounts.cookies import drop_cookie
 from fw.accounts.fields import EXAMPLE_PASSWORD, TYPED, USERNAME, EmailField, ImageUrl, Username
 from fw.accounts.tokens import CALLER
 from fw.accounts.user import Me, PublicUser, User, require_account
@@ -89,7 +90,9 @@ async def delete(request: web.Request) -> web.Response:
         raise await outdated(request)
     await request.app[BUS].publish(SESSIONS, [user_id])
     log.info("account deleted", extra={"user_id": user_id})
-    return web.Response(status=204)
+    response = web.Response(status=204)
+    drop_cookie(request, response)
+    return response
 
 
 @operation("auth_me", Answer(200, Me()))

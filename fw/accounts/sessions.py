@@ -1,9 +1,10 @@
-"""Logging out."""
+"""Ending sessions."""
 
 import logging
 
 from aiohttp import web
 
+from fw.accounts.cookies import drop_cookie
 from fw.accounts.tokens import CALLER
 from fw.database.bus import BUS, SESSIONS
 from fw.database.pool import DATABASE
@@ -19,4 +20,16 @@ async def logout(request: web.Request) -> web.Response:
     await request.app[DATABASE].change("sessions.revoke", caller.user_id, caller.session_id)
     await request.app[BUS].publish(SESSIONS, [caller.user_id])
     log.info("logged out", extra={"user_id": caller.user_id, "session_id": caller.session_id})
+    response = web.Response(status=204)
+    drop_cookie(request, response)
+    return response
+
+
+@operation("auth_end_other_sessions", Answer(204))
+async def end_others(request: web.Request) -> web.Response:
+    """End all sessions of the caller but this one."""
+    caller = request[CALLER]
+    await request.app[DATABASE].change("sessions.revoke_others", caller.user_id, caller.session_id)
+    await request.app[BUS].publish(SESSIONS, [caller.user_id])
+    log.info("other sessions ended", extra={"user_id": caller.user_id, "session_id": caller.session_id})
     return web.Response(status=204)

@@ -35,9 +35,9 @@ class Me(User):
 class Session(Output):
     component = "Session"
     user = fields.Nested(User, required=True)
-    access_token = fields.String(required=True)
-    token_type = fields.String(required=True, validate=validate.Equal("bearer"))
-    expires_in = fields.Integer(required=True, metadata={"description": "Seconds that the token lives."})
+    access_token = fields.String(metadata={"description": "Not with a session by cookie."})
+    token_type = fields.String(validate=validate.Equal("bearer"), metadata={"description": "Comes with `access_token`."})
+    expires_in = fields.Integer(required=True, metadata={"description": "Seconds that the session lasts."})
 
 
 def require_account(row: Row | None) -> Row:

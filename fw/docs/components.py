@@ -25,6 +25,16 @@ SECURITY: Final[Mapping[str, Mapping[str, Any]]] = {
         "bearerFormat": "JWT",
         "description": "The `access_token` of a registration or a login.",
     },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "fw",
+        "description": (
+            'The cookie of a registration or a login with `"session": "cookie"`, for pages of this server alone: what changes '
+            "something, or opens the live channel, has to come with the server's own `Origin`. By https it is `__Host-fw`. "
+            "A bearer token goes before it."
+        ),
+    },
     "password": {
         "type": "oauth2",
         "flows": {"password": {"tokenUrl": "/api/auth/login", "scopes": {}}},

@@ -30,7 +30,7 @@ from fw.web.route import Access, Route
 PROSE: Final = Path(__file__).parent / "api.md"
 PROBLEM_JSON: Final = "application/problem+json"
 
-OWNER: Final[Sequence[Mapping[str, Any]]] = ({"bearer": []}, {"password": []})
+OWNER: Final[Sequence[Mapping[str, Any]]] = ({"cookie": []}, {"bearer": []}, {"password": []})
 SECURITY_OF: Final[Mapping[Access, Sequence[Mapping[str, Any]]]] = {
     Access.ANYONE: (),
     Access.OWNER: OWNER,
@@ -128,7 +128,7 @@ def describe_operation(spec: APISpec, plugin: Plugin, route: Route) -> dict[str,
         "summary": summary(route),
         "parameters": list(parameters(plugin, route, said)),
         "responses": responses(spec, route, said),
-        "security": [*SECURITY_OF[route.access], *([{}, {said.optional_token: []}] if said.optional_token else [])],
+        "security": [*SECURITY_OF[route.access], *optional_security(said)],
     }
     if said.body:
         described["requestBody"] = {
@@ -138,6 +138,11 @@ def describe_operation(spec: APISpec, plugin: Plugin, route: Route) -> dict[str,
     if any(answer.status == HTTPStatus.SWITCHING_PROTOCOLS for answer in said.gives):
         described["x-messages"] = messages(plugin)
     return described
+
+
+def optional_security(said: Operation) -> list[dict[str, Any]]:
+    """Return the security of an operation that takes these tokens and also none."""
+    return [{}, *({scheme: []} for scheme in said.optional_tokens)] if said.optional_tokens else []
 
 
 def parameters(plugin: Plugin, route: Route, said: Operation) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from fw.accounts.user import require_account
 from fw.database.bus import BUS, INBOXES
 from fw.database.pool import DATABASE, Database
 from fw.web.answers import Count
-from fw.web.fields import BIGGEST, Id, Many, Whole, says
+from fw.web.fields import BIGGEST, Flag, Id, Many, Whole, Yes, says
 from fw.web.operation import Answer, operation
 from fw.web.request import read_object
 from fw.web.response import reply
@@ -38,13 +38,36 @@ async def mark_many(request: web.Request) -> web.Response:
     values = await read_object(request)
     database, user_id = request.app[DATABASE], request[CALLER].user_id
     if "ids" in values:
-        row = require_account(await database.change("feedback.mark_ids", user_id, values["ids"]))
+        row = require_account(await database.change("feedback.mark_ids", user_id, values["ids"], True))
         await request.app[BUS].publish(INBOXES, [user_id])
         return reply({"changed": row["changed"]})
     async with request.app[SEARCHES].turn(user_id):
         changed = await mark_up_to(database, user_id, values["up_to"])
     await request.app[BUS].publish(INBOXES, [user_id])
     return reply({"changed": changed})
+
+
+class BulkChange(Body):
+    """What is to be done with many items."""
+
+    component = "FeedbackBulkChange"
+    ids = Many(Id(), 1, 500, required=True, **says("These items."))
+    is_read = Flag(**says("Marks them as read or unread."))
+    delete = Yes(**says("Deletes them."))
+    _one_way = exactly_one("is_read", "delete", example={"ids": ["0193572f-6c00-7000-8000-5f3a9c1b2d4e"], "is_read": True})
+
+
+@operation("feedback_change_many", Answer(200, Changed()), body=BulkChange())
+async def change_many(request: web.Request) -> web.Response:
+    """Mark many items as read or unread, or delete them. `changed` counts those that were not so already."""
+    values = await read_object(request)
+    database, user_id = request.app[DATABASE], request[CALLER].user_id
+    if "is_read" in values:
+        row = await database.change("feedback.mark_ids", user_id, values["ids"], values["is_read"])
+    else:
+        row = await database.change("feedback.delete_ids", user_id, values["ids"])
+    await request.app[BUS].publish(INBOXES, [user_id])
+    return reply({"changed": require_account(row)["changed"]})
 
 
 async def mark_up_to(database: Database, user_id: str, cursor: int) -> int:

@@ -6,9 +6,9 @@ from typing import Final
 from aiohttp import WSMsgType, hdrs, web
 from marshmallow import fields
 from marshmallow.validate import Equal
-from yarl import URL
 
 from fw.accounts.authentication import bearer_token, check_scope
+from fw.accounts.cookies import cookie_token
 from fw.accounts.tokens import CALLER, TOKENS, Caller
 from fw.config import CONFIG
 from fw.errors import (
@@ -28,6 +28,7 @@ from fw.inbox.sockets import CLOSE_SECONDS, Close, FloodError, Socket, end, next
 from fw.web.address import caller_bucket
 from fw.web.fields import BIGGEST, Whole, says
 from fw.web.operation import Answer, operation
+from fw.web.origin import is_own
 from fw.web.request import parse_object, read_query, validate
 from fw.web.route import Access
 from fw.web.schemas import Body, Query
@@ -38,7 +39,6 @@ PROTOCOL: Final = "feedbackwave"
 BEARER: Final = "bearer."
 AUTH_SECONDS: Final = 10.0
 MESSAGE_BYTES: Final = 4096
-ORIGIN_CHARACTERS: Final = 300
 
 
 class Live(Query):
@@ -60,8 +60,8 @@ HELLO: Final = Hello()
     "live_follow",
     Answer(101),
     query=Live(),
-    refuses=(OriginNotAllowed, TooManyRequests, UpgradeRequired),
-    optional_token="bearer",
+    refuses=(Forbidden, OriginNotAllowed, TooManyRequests, UpgradeRequired),
+    optional_tokens=("cookie", "bearer"),
 )
 async def follow(request: web.Request) -> web.StreamResponse:
     """Send what happens to the caller's inbox until either side closes the socket."""
@@ -129,28 +129,23 @@ def refuse_foreign_origin(request: web.Request) -> None:
     allowed = request.app[CONFIG].cors_origins
     if origin in allowed or "*" in allowed:
         return
-    if len(origin) > ORIGIN_CHARACTERS:
-        raise OriginNotAllowed("A page of that site may not open a live channel.")
-    try:
-        page = URL(origin)
-        own = page.host is not None and page.authority == URL(f"{page.scheme}://{request.host}").authority
-    except ValueError:
-        own = False
-    if not own:
+    if not is_own(request, origin):
         raise OriginNotAllowed("A page of that site may not open a live channel.")
 
 
 def token_of(request: web.Request) -> str | None:
-    """Return the token of the header or (browsers) of the subprotocols: None if there is none, "" if it is no bearer token."""
+    """Return the token of the header, or (browsers) of the subprotocols or the cookie: None if there is none, "" if it is no
+    bearer token. Raises `Forbidden` if there is a cookie, and no page of our own opens the socket.
+    """
     if hdrs.AUTHORIZATION in request.headers:
         try:
             return bearer_token(request)
         except Unauthorized:
             return ""
     offered = [part.strip() for line in request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, []) for part in line.split(",")]
-    if PROTOCOL not in offered:
-        return None
-    return next((part.removeprefix(BEARER) for part in offered if part.startswith(BEARER)), None)
+    borne = (part.removeprefix(BEARER) for part in offered if part.startswith(BEARER))
+    token = next(borne, None) if PROTOCOL in offered else None
+    return cookie_token(request) if token is None else token
 
 
 async def caller_of(request: web.Request, token: str | None) -> Caller | None:

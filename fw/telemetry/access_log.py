@@ -19,6 +19,8 @@ log = logging.getLogger("fw.access")
 EVERY_SECONDS: Final = 0.25
 MOST: Final = 1000
 UNMATCHED: Final = "unmatched"
+BEARERS: Final = (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.UPGRADE)
+"""The headers of requests that may have a caller."""
 NO_METHOD: Final = "UNKNOWN"
 """The method of a request that aiohttp could not parse, and so did not route."""
 
@@ -100,6 +102,6 @@ def route_of(request: web.BaseRequest) -> str:
 
 def user_of(request: web.BaseRequest) -> str | None:
     # Most requests carry no token, and to look for the caller of one raises an exception inside aiohttp.
-    if (hdrs.AUTHORIZATION in request.headers or hdrs.UPGRADE in request.headers) and CALLER in request:
+    if any(name in request.headers for name in BEARERS) and CALLER in request:
         return request[CALLER].user_id
     return None

@@ -62,7 +62,9 @@ async def ready(request: web.Request) -> web.Response:
     return reply({"status": "ready", "checks": dict.fromkeys(checks, "ok")})
 
 
-@operation("health_metrics", Answer(200, media="text/plain"), refuses=(Unauthorized,), optional_token="metrics", is_alone=True)
+@operation(
+    "health_metrics", Answer(200, media="text/plain"), refuses=(Unauthorized,), optional_tokens=("metrics",), is_alone=True
+)
 async def metrics(request: web.Request) -> web.Response:
     """Show the metrics in Prometheus' text format."""
     token = request.app[CONFIG].metrics_token

@@ -138,6 +138,18 @@ class Flag(Rule[bool]):
         return {"type": "boolean"}
 
 
+class Yes(Flag):
+    """A JSON boolean that asks for something, so that false would say nothing."""
+
+    def read(self, value: Any) -> bool:
+        if value is not True:
+            raise ValidationError("Must be true, or left out.")
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "boolean", "const": True}
+
+
 class Whole(Rule[int]):
     """A whole number within bounds: an integer in JSON, decimal digits in a query string."""
 

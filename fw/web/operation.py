@@ -43,8 +43,8 @@ class Operation:
     """The problems that do not follow from its place in the URL table or from what it takes."""
     leads_to: tuple[str, ...] = ()
     """The names of the operations whose path takes the `id` in the answer."""
-    optional_token: str | None = None
-    """The security scheme of a token that may be sent but need not."""
+    optional_tokens: tuple[str, ...] = ()
+    """The security schemes of tokens that may be sent but need not."""
     is_alone: bool = False
     """Whether it needs neither the database nor any other server."""
 

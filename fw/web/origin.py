@@ -33,7 +33,7 @@ def is_own(request: web.Request, origin: str) -> bool:
     """Tell whether an `Origin` is the server's own: its public URL, or the host that the request was sent to."""
     if len(origin) > ORIGIN_CHARACTERS:
         return False
-    if origin == request.app[CONFIG].public_url:
+    if origin and origin == request.app[CONFIG].public_url:
         return True
     try:
         page = URL(origin)

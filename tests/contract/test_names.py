@@ -8,22 +8,20 @@ from fw.docs.openapi import describe
 from fw.routes import ROUTES
 
 OPERATIONS = """
-    auth_change_password auth_login auth_logout auth_me auth_register auth_reset_password
-    docs_asset docs_description docs_page docs_problem docs_problems
-    feedback_changes feedback_delete feedback_list_inbox feedback_mark feedback_mark_many feedback_show feedback_submit
-    health_alive health_metrics health_ready
-    live_follow
-    users_delete users_public users_set_premium users_update_profile
-    widgets_config widgets_count_event widgets_create widgets_delete widgets_list_own widgets_show widgets_stats widgets_submit
+    auth_change_password auth_end_other_sessions auth_login auth_logout auth_me auth_register auth_reset_password docs_asset
+    docs_description docs_page docs_problem docs_problems feedback_change_many feedback_changes feedback_delete
+    feedback_list_inbox feedback_mark feedback_mark_many feedback_show feedback_submit health_alive health_metrics
+    health_ready live_follow users_delete users_public users_set_premium users_update_profile widgets_config
+    widgets_count_event widgets_create widgets_delete widgets_list_own widgets_show widgets_stats widgets_submit
     widgets_update
 """
 SCHEMAS = """
-    Changed Changes CreatedEvent DayStats DeletedEvent Feedback FeedbackHello FeedbackMark FeedbackMarkMany FeedbackSubmit
-    Health HelloEvent Inbox Me Problem PublicUser Readiness Receipt ResyncEvent Session Stats StatsTotals UpdatedEvent User
-    UserAccountDeletion UserLogin UserLoginForm UserPasswordChange UserPasswordReset UserPremium UserProfile UserRegister Widget
-    WidgetChange WidgetConfig WidgetCreate WidgetEvent WidgetSettings WidgetSubmit Widgets
+    Changed Changes CreatedEvent DayStats DeletedEvent Feedback FeedbackBulkChange FeedbackHello FeedbackMark FeedbackMarkMany
+    FeedbackSubmit Health HelloEvent Inbox Me Problem PublicUser Readiness Receipt ResyncEvent Session Stats StatsTotals
+    UpdatedEvent User UserAccountDeletion UserLogin UserLoginForm UserPasswordChange UserPasswordReset UserPremium UserProfile
+    UserRegister Widget WidgetChange WidgetConfig WidgetCreate WidgetEvent WidgetSettings WidgetSubmit Widgets
 """
-SECURITY = "bearer billing metrics password"
+SECURITY = "bearer billing cookie metrics password"
 
 
 @pytest.fixture(scope="module")

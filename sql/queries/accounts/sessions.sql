@@ -25,6 +25,18 @@ WITH ended AS (
 SELECT e.id, pg_notify('fw_session', e.user_id::text) AS hint
 FROM ended AS e;
 
+-- name: revoke_others
+-- Ends all sessions of a user but one ($2), and sends the hint that a session of the user has ended.
+WITH ended AS (
+    UPDATE sessions
+    SET revoked_at = now()
+    WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL
+    RETURNING user_id
+)
+SELECT e.user_id, pg_notify('fw_session', e.user_id::text) AS hint
+FROM ended AS e
+LIMIT 1;
+
 -- name: is_service_live
 -- Returns a row if the token of another system is neither expired nor revoked.
 SELECT true AS is_live

@@ -114,9 +114,9 @@ SELECT {feedback}
 FROM inbox_mark($1, ARRAY[$2::uuid], NULL, $3, 1) AS f;
 
 -- name: mark_ids
--- Marks items as read by their ids.
+-- Marks items by their ids as read or unread.
 SELECT count(*) AS changed
-FROM inbox_mark($1, $2, NULL, true, 500);
+FROM inbox_mark($1, $2, NULL, $3, 500);
 
 -- name: mark_up_to
 -- Marks items as read that arrived up to a cursor, at most $3.
@@ -126,6 +126,11 @@ FROM inbox_mark($1, NULL, $2, true, $3);
 -- name: delete
 -- Deletes an item.
 SELECT inbox_delete($1, $2) AS deleted;
+
+-- name: delete_ids
+-- Deletes items by their ids.
+SELECT count(*) FILTER (WHERE inbox_delete($1, d.id)) AS changed
+FROM unnest($2::uuid[]) AS d (id);
 
 -- name: changes
 -- The changes of inboxes ($1), each after its own cursor ($2), with the state of the inboxes in the same snapshot: of each
