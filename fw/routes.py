@@ -7,12 +7,12 @@ from fw.accounts import login, password, premium, profile, registration, session
 from fw.config import Config
 from fw.docs import pages
 from fw.inbox import bulk, changes, channel, items, listing, submissions
-from fw.pages import files, inbox
+from fw.pages import files, front, inbox, links, public
 from fw.telemetry import health
 from fw.web.route import Route, anyone, anyone_anywhere, by_itself, operator, owner, owner_or_billing, page
+from fw.widgets import demo, script, statistics
 from fw.widgets import owner as own_widgets
 from fw.widgets import public as public_widgets
-from fw.widgets import statistics
 
 # The API, all of which is described.
 # {ref} is a username in the route that sends feedback, and an id in those that read it.
@@ -58,16 +58,29 @@ ROUTES: Final = (
     anyone_anywhere("GET", "/api/widgets/{id}/config", public_widgets.config),
     anyone_anywhere("POST", "/api/widgets/{id}/feedback", public_widgets.submit),
     anyone_anywhere("POST", "/api/widgets/{id}/events", public_widgets.count_event),
+    anyone_anywhere("GET", "/widget.js", script.script),
 )
 
 # Pages for people, which are no part of the API.
 PAGES: Final = (
     page("GET", "/inbox", inbox.inbox),
     page("GET", "/inbox/{path:.*}", inbox.inbox),
+    page("GET", "/u/{username}", public.show),
+    page("POST", "/u/{username}", public.send),
+    page("GET", "/u/{username}/thanks", public.thank),
+    page("GET", "/forgot", links.forgot),
+    page("GET", "/reset", links.reset),
+    page("GET", "/demo/{packed}/page", demo.show),
+    page("GET", "/demo/{packed}/widget.js", demo.script),
+    page("GET", "/demo/{packed}/api/widgets/{id}/config", demo.config),
+    page("POST", "/demo/{packed}/api/widgets/{id}/feedback", demo.submit),
+    page("POST", "/demo/{packed}/api/widgets/{id}/events", demo.count_event),
     page("GET", "/static/{version}/{path:.+}", files.file),
 )
+FRONT_PAGE: Final = page("GET", "/", front.front)
 
 
 def routes_of(config: Config) -> Sequence[Route]:
     """Return the routes of a server with these settings."""
-    return (*ROUTES, *(PAGES if config.pages else ()))
+    front_page = (FRONT_PAGE,) if config.front_page else ()
+    return (*ROUTES, *front_page, *PAGES) if config.pages else ROUTES

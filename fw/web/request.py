@@ -42,8 +42,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     Raises `UnsupportedMediaType`, `MalformedJson`, `Invalid`.
     """
     operation = operation_of(request.match_info.handler)
-    if hdrs.CONTENT_ENCODING in request.headers:
-        refuse_codings(request)
+    refuse_codings(request)
     raw = await read_body(request)
     if not raw and operation.is_body_optional:
         return validate(operation.body[JSON], {})
@@ -53,11 +52,21 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     return validate(operation.body[media], parse_form(raw) if media == FORM else parse_object(raw))
 
 
+async def read_form(request: web.Request) -> dict[str, Any]:
+    """Read the body as a form of a page, which is still to be validated. Raises `UnsupportedMediaType`, `Invalid`."""
+    refuse_codings(request)
+    if media_type(request) != FORM:
+        raise UnsupportedMediaType
+    return parse_form(await read_body(request))
+
+
 def refuse_codings(request: web.Request) -> None:
     """Raises `UnsupportedMediaType` if the body is compressed (RFC 9110, 12.5.3).
 
     No body here is long enough to be worth it, and a compressed body that takes a long time to unpack is cheap to send.
     """
+    if hdrs.CONTENT_ENCODING not in request.headers:
+        return
     named = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING)).lower().split(",")
     if {coding.strip() for coding in named} - {"", "identity"}:
         raise UnsupportedMediaType(

@@ -12,7 +12,7 @@ OPERATIONS = """
     docs_description docs_page docs_problem docs_problems feedback_change_many feedback_changes feedback_delete
     feedback_list_inbox feedback_mark feedback_mark_many feedback_show feedback_submit health_alive health_metrics
     health_ready live_follow users_delete users_public users_set_premium users_update_profile widgets_config
-    widgets_count_event widgets_create widgets_delete widgets_list_own widgets_show widgets_stats widgets_submit
+    widgets_count_event widgets_create widgets_delete widgets_list_own widgets_script widgets_show widgets_stats widgets_submit
     widgets_update
 """
 SCHEMAS = """
