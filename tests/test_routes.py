@@ -139,6 +139,6 @@ async def test_what_can_be_got_can_be_asked_for_its_head(client: TestClient, pat
     assert await head.read() == b""
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/", "/api/nowhere", "/api/feedback/", "/health/", "/%00", "/%ff"])
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/nowhere", "/api/feedback/", "/health/", "/%00", "/%ff"])
 async def test_a_path_that_is_not_there_is_not_found(client: TestClient, path: str) -> None:
     await problem(await client.get(path), 404, "not-found")

@@ -2,6 +2,7 @@
 
 import argparse
 import secrets
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -42,5 +43,7 @@ def offer_reset(config: Config, options: argparse.Namespace) -> None:
         if await database.change("users.offer_reset", options.name, reset_token_hash(token), end) is None:
             raise ConfigError(f"there is no user {options.name}")
         print(token)
+        origin = config.public_url or f"http://{config.host}:{config.port}"
+        print(f"The link to give: {origin}/reset#token={token}", file=sys.stderr)
 
     on_database(config, work)

@@ -42,6 +42,13 @@ def sentence(problem: Problem) -> str:
     return problem.detail
 
 
+def problem_page(problem: Problem) -> web.Response:
+    title = TITLES.get(type(problem), problem.title)
+    response = page("pages/problem.html", status=problem.status, title=title, sentence=sentence(problem))
+    response.headers.update(problem.headers)
+    return response
+
+
 def in_words(
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -52,12 +59,11 @@ def in_words(
         try:
             return await handler(request)
         except Problem as problem:
-            title = TITLES.get(type(problem), problem.title)
-            response = page("pages/problem.html", status=problem.status, title=title, sentence=sentence(problem))
-            response.headers.update(problem.headers)
-            if isinstance(problem, TooLarge):
-                # The rest of the body is still on its way.
-                response.force_close()
+            return problem_page(problem)
+        except web.HTTPRequestEntityTooLarge:
+            response = problem_page(TooLarge())
+            # The rest of the body is still on its way.
+            response.force_close()
             return response
 
     return answer

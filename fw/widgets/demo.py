@@ -3,14 +3,14 @@
 import base64
 from typing import Any, Final
 
-import orjson
 from aiohttp import web
-from marshmallow import ValidationError, fields, validate
+from marshmallow import fields, validate
 
-from fw.errors import NotFound
+from fw.errors import Invalid, MalformedJson, NotFound
 from fw.ids import created_at, new_id
 from fw.web.assets import kept_for
 from fw.web.request import parse_object, read_body
+from fw.web.request import validate as validate_values
 from fw.web.response import reply
 from fw.web.schemas import Body
 from fw.web.templates import page
@@ -38,10 +38,9 @@ def demo_of(request: web.Request) -> dict[str, Any]:
     packed = request.match_info["packed"]
     try:
         raw = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
-        found: dict[str, Any] = DEMO.load(orjson.loads(raw))
-    except (ValueError, ValidationError):
+        return validate_values(DEMO, parse_object(raw))
+    except (ValueError, MalformedJson, Invalid):
         raise NotFound from None
-    return found
 
 
 async def script(request: web.Request) -> web.StreamResponse:

@@ -86,7 +86,9 @@ async def test_an_unknown_token_is_not_revoked(token_id: str, capsys: pytest.Cap
 
 async def test_a_reset_token_sets_a_new_password(client: TestClient, user: Person, capsys: pytest.CaptureFixture[str]) -> None:
     assert await fw("user", "reset", user.username) == 0
-    token = capsys.readouterr().out.strip()
+    said = capsys.readouterr()
+    token = said.out.strip()
+    assert f"/reset#token={token}\n" in said.err
     await nothing(await client.post("/api/auth/reset", json={"token": token, "new_password": PASSWORD + "!"}))
     await problem(await user.get("/api/auth/me"), 401, "unauthorized")
     await body(await client.post("/api/auth/login", json={"login": user.email, "password": PASSWORD + "!"}))
