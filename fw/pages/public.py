@@ -108,6 +108,8 @@ def form(
     response = page(
         "pages/public.html",
         status=problem.status if problem else 200,
+        # Not no-store: going back has to find the page with what was typed.
+        caching="private, no-cache",
         policy=POLICY,
         owner=owner,
         address=own_address(request, owner["username"]),

@@ -109,7 +109,7 @@ def parse_form(raw: bytes) -> dict[str, Any]:
     if raw.count(b"&") >= FORM_FIELDS:
         raise Invalid(errors={"_schema": [f"Must have at most {FORM_FIELDS} fields."]})
     try:
-        pairs = parse_qsl(raw.decode().rstrip(), keep_blank_values=True)
+        pairs = parse_qsl(raw.decode().rstrip(), keep_blank_values=True, errors="strict")
     except ValueError:
         raise UnsupportedMediaType from None
     return dict(reversed(pairs))

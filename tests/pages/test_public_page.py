@@ -168,7 +168,7 @@ async def test_a_body_of_another_kind_or_size_is_refused_by_a_page(client: TestC
     many = await client.post(path, data="&".join(f"f{n}=1" for n in range(200)), headers=form)
     assert many.status == 422
     bad = await client.post(path, data=b"message=%ff%fe", headers=form)
-    assert bad.status in (303, 415, 422)
+    assert bad.status == 415
     packed = await client.post(path, data=b"x", headers={**form, "Content-Encoding": "gzip"})
     assert packed.status == 415
-    assert (await user.inbox())["total_count"] <= 1
+    assert (await user.inbox())["total_count"] == 0
