@@ -76,8 +76,9 @@ class Forbidden(Problem):
     status, slug, title = 403, "forbidden", "Not allowed"
     sentence = "This account may not do that."
     advice = (
-        "The token is valid, but it does not allow this call: a billing token sets premium and does nothing else, "
-        "and premium is set by billing."
+        "The token is valid, but it does not allow this call: a billing token sets premium and does nothing else, and "
+        "premium is set by billing. Or the session is a cookie's, and no page of the server itself made the call: a program "
+        "sends a bearer token."
     )
 
 

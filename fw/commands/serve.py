@@ -16,14 +16,17 @@ from fw.config import Config, ConfigError
 NEXT: Final = """\
 FeedbackWave {version} listens on {url}
 
-  Read and try {url}/api/docs
-  Register     curl {url}/api/auth/register -H 'Content-Type: application/json' \\
-                 -d '{{"email": "you@example.com", "username": "you", "password": "a long one of yours"}}'
-  Send         curl {url}/api/feedback/you -H 'Content-Type: application/json' -d '{{"message": "Well done!"}}'
-  Is it well?  curl {url}/health/ready
+  Open {entrance}
 
 Stop it with Ctrl-C.
 """
+
+
+def entrance(config: Config) -> str:
+    """Return the path of what a person opens first."""
+    if not config.pages:
+        return "/api/docs"
+    return "/" if config.front_page else "/inbox"
 
 
 def register(commands: Subparsers) -> None:
@@ -66,4 +69,4 @@ def listen_and_serve(config: Config) -> None:
         host, port = sock.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         run_server = workers.run if config.web_concurrency > 1 else server.run
-        run_server(config, sock, lambda: print(NEXT.format(version=__version__, url=url), flush=True))
+        run_server(config, sock, lambda: print(NEXT.format(version=__version__, url=url, entrance=url + entrance(config)), flush=True))
