@@ -21,6 +21,7 @@ from fw.inbox.hub import HUB, Hub
 from fw.inbox.intake import INTAKE, Intake
 from fw.inbox.newcomers import NEWCOMERS, Newcomers
 from fw.inbox.readers import READERS, Readers
+from fw.inbox.searches import SEARCHES, Searches
 from fw.routes import ROUTES, routes_of
 from fw.telemetry.access_log import REQUEST_LOG, RequestLog
 from fw.telemetry.metrics import METRICS, Metrics
@@ -28,7 +29,7 @@ from fw.telemetry.sentry import ErrorTracking
 from fw.web.envelope import add_headers, envelope
 from fw.web.limits import LIMITS, Limits
 from fw.web.router import add_routes
-from fw.web.turns import SEARCHES, TURNS, Turns
+from fw.web.turns import LONG_TURNS, TURNS, Turns
 from fw.widgets.counters import COUNTERS, Counters
 from fw.widgets.known_inboxes import KNOWN_INBOXES, KnownInboxes
 
@@ -36,6 +37,8 @@ BODY_BYTES: Final = 64 * 1024
 REQUESTS_AT_ONCE: Final = 8
 """How many requests of one user one process works on at once: fewer than connections, so that others get some too."""
 SEARCHES_AT_ONCE: Final = 2
+CONNECTIONS_A_SEARCH: Final = 4
+"""Of so many connections to the database one may search: the others are for what is quick."""
 
 
 def create_app(config: Config) -> web.Application:
@@ -49,7 +52,8 @@ def create_app(config: Config) -> web.Application:
     readers = app[READERS] = Readers(database, background)
     newcomers = app[NEWCOMERS] = Newcomers()
     turns = app[TURNS] = Turns("requests-at-once", max(1, min(config.db_pool - 2, REQUESTS_AT_ONCE)))
-    searches = app[SEARCHES] = Turns("searches-at-once", SEARCHES_AT_ONCE)
+    long_turns = app[LONG_TURNS] = Turns("searches-at-once", SEARCHES_AT_ONCE)
+    app[SEARCHES] = Searches(database, long_turns, max(1, config.db_pool // CONNECTIONS_A_SEARCH))
     app[TOKENS] = Tokens(config, database)
     passwords = app[PASSWORDS] = Passwords(config)
     limits = app[LIMITS] = Limits(config, database)
@@ -58,7 +62,7 @@ def create_app(config: Config) -> web.Application:
     intake = app[INTAKE] = Intake(database, bus)
     app[COUNTERS] = Counters(database, background)
     app[KNOWN_INBOXES] = KnownInboxes()
-    app[METRICS] = Metrics(database, intake, hub, listener, passwords, limits, newcomers, background, (turns, searches))
+    app[METRICS] = Metrics(database, intake, hub, listener, passwords, limits, newcomers, background, (turns, long_turns))
     request_log = app[REQUEST_LOG] = RequestLog(app[METRICS], background)
     app[DESCRIPTION] = Description(ROUTES)
     parts = (

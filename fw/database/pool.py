@@ -96,6 +96,8 @@ class Database:
         settings = {"application_name": "feedbackwave"}
         if not self._config.is_pooled:
             # A pooler refuses settings that it does not know.
+            # A backend whose client is gone would go on with its statement.
+            settings["client_connection_check_interval"] = "1000"
             settings["statement_timeout"] = f"{STATEMENT_SECONDS * 1000:.0f}"
             # The best plan of our statements does not depend on the values, and to plan takes longer than to read a page.
             settings["plan_cache_mode"] = "force_generic_plan"

@@ -14,7 +14,7 @@ from fw.web.operation import Answer, operation
 from fw.web.request import read_object
 from fw.web.response import reply
 from fw.web.schemas import Body, Output, exactly_one
-from fw.web.turns import SEARCHES
+from fw.web.turns import LONG_TURNS
 
 MARK_AT_ONCE: Final = 2000
 """Items that one statement marks: it takes some 50 ms, during which no feedback can be added to the inbox."""
@@ -41,7 +41,7 @@ async def mark_many(request: web.Request) -> web.Response:
         row = require_account(await database.change("feedback.mark_ids", user_id, values["ids"], True))
         await request.app[BUS].publish(INBOXES, [user_id])
         return reply({"changed": row["changed"]})
-    async with request.app[SEARCHES].turn(user_id):
+    async with request.app[LONG_TURNS].turn(user_id):
         changed = await mark_up_to(database, user_id, values["up_to"])
     await request.app[BUS].publish(INBOXES, [user_id])
     return reply({"changed": changed})

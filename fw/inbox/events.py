@@ -10,7 +10,7 @@ from fw.web.answers import Count
 from fw.web.schemas import Output
 
 INBOX_COLUMNS: Final = frozenset(
-    ("inbox_id", "inbox_cursor", "unread_count", "total_count", "horizon", "created_cursor", "deleted_at", "has_more")
+    "inbox_id inbox_cursor unread_count total_count horizon created_cursor deleted_at has_more stopped_at".split()
 )
 
 

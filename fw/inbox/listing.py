@@ -1,8 +1,7 @@
 """Listing an inbox."""
 
 import hashlib
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,10 +11,11 @@ from marshmallow import fields, validate
 from fw import ids
 from fw.accounts.tokens import CALLER
 from fw.accounts.user import require_account
-from fw.database.pool import DATABASE
+from fw.database.pool import DATABASE, Row
 from fw.inbox import search
 from fw.inbox.events import item
 from fw.inbox.feedback import Feedback
+from fw.inbox.searches import SEARCHES
 from fw.web import paging
 from fw.web.answers import Count
 from fw.web.fields import After, Id, Moment, QueryFlag, Text, Whole, says
@@ -23,7 +23,6 @@ from fw.web.operation import Answer, operation
 from fw.web.request import read_query
 from fw.web.response import not_modified, reply
 from fw.web.schemas import Output, Query
-from fw.web.turns import SEARCHES
 
 
 class List(Query):
@@ -50,22 +49,21 @@ class Inbox(Output):
 
 @operation("feedback_list_inbox", Answer(200, Inbox(), ("ETag",)), Answer(304, None, ("ETag",)), query=List())
 async def list_inbox(request: web.Request) -> web.Response:
-    """List the inbox, filtered, a page at a time."""
+    """List the inbox, filtered, a page at a time. A page of a search may be short or empty, with a `next` that goes on."""
     wanted = read_query(request)
     user_id, database = request[CALLER].user_id, request.app[DATABASE]
     if hdrs.IF_NONE_MATCH in request.headers:
         etag = tag(user_id, require_account(await database.row("feedback.position", user_id))["cursor"], wanted)
         if not_modified(request, etag):
             return web.Response(status=304, headers={"ETag": f'"{etag}"'})
-    # Both may have to look at every item of the inbox.
-    is_search = wanted.get("q") or "is_read" in wanted
-    async with request.app[SEARCHES].turn(user_id) if is_search else nullcontext():
-        rows = await database.rows(f"feedback.{wanted['order']}", user_id, *filters(wanted), wanted["limit"] + 1)
+    rows = await read_page(request, wanted)
     inbox = require_account(rows[0] if rows else None)
     items = [item(row) for row in rows if row["id"] is not None]
+    # A search that has taken its time goes on from where it has come to, whatever it has found.
+    last = items[wanted["limit"] - 1]["id"] if len(items) > wanted["limit"] else rows[-1].get("stopped_at")
     page = {
         "items": items[: wanted["limit"]],
-        "next": paging.next_after(items[wanted["limit"] - 1]["id"]) if len(items) > wanted["limit"] else None,
+        "next": last and paging.next_after(last),
         "unread_count": inbox["unread_count"],
         "total_count": inbox["total_count"],
         "cursor": inbox["inbox_cursor"],
@@ -73,14 +71,25 @@ async def list_inbox(request: web.Request) -> web.Response:
     return reply(page, headers={"ETag": f'"{tag(user_id, inbox["inbox_cursor"], wanted)}"'})
 
 
-def filters(wanted: Mapping[str, Any]) -> tuple[str, str, bool | None, str | None, str | None]:
-    """Return the arguments of the statement: the ids that bound the page, is_read, widget_id, and the pattern of a search."""
+async def read_page(request: web.Request, wanted: Mapping[str, Any]) -> Sequence[Row]:
+    """Read one item more than a page has, each with the state of the inbox."""
+    user_id, low, high = request[CALLER].user_id, *bounds(wanted)
+    widget_id, most = wanted.get("widget_id"), wanted["limit"] + 1
+    # Both may have to look at every item of the inbox.
+    if not wanted.get("q") and "is_read" not in wanted:
+        return await request.app[DATABASE].rows(f"feedback.{wanted['order']}", user_id, low, high, widget_id, most)
+    pattern = search.pattern(wanted["q"]) if wanted.get("q") else None
+    is_newest = wanted["order"] == "newest"
+    return await request.app[SEARCHES].search(user_id, low, high, wanted.get("is_read"), widget_id, pattern, most, is_newest)
+
+
+def bounds(wanted: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the ids between which the items of a page lie."""
     low, high = id_range(wanted.get("from_"), wanted.get("to"))
     if "after" in wanted:
         after = wanted["after"]
         low, high = (max(low, after), high) if wanted["order"] == "oldest" else (low, min(high, after))
-    text = wanted.get("q")
-    return low, high, wanted.get("is_read"), wanted.get("widget_id"), search.pattern(text) if text else None
+    return low, high
 
 
 def tag(user_id: str, cursor: int, wanted: Mapping[str, Any]) -> str:

@@ -101,5 +101,6 @@ class Turns:
         )
 
 
-SEARCHES: Final[web.AppKey[Turns]] = web.AppKey("searches")
+LONG_TURNS: Final[web.AppKey[Turns]] = web.AppKey("long turns")
+"""The turns of what may have to look at every item of an inbox."""
 TURNS: Final[web.AppKey[Turns]] = web.AppKey("turns")

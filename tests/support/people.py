@@ -53,6 +53,17 @@ class Person:
         """List the inbox."""
         return await body(await self.get("/api/feedback", params=query))
 
+    async def everything(self, **query: Any) -> list[dict[str, Any]]:
+        """List all that a query finds, page by page; a page of a search may be short or empty."""
+        items: list[dict[str, Any]] = []
+        after: dict[str, str] = {}
+        while True:
+            page = await self.inbox(**query, **after)
+            items += page["items"]
+            if page["next"] is None:
+                return items
+            after = {"after": page["next"]}
+
     async def changes(self, since: int, **query: Any) -> dict[str, Any]:
         """Read what changed in the inbox after a cursor."""
         return await body(await self.get("/api/feedback/changes", params={"since": since, **query}))

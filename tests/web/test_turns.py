@@ -6,7 +6,7 @@ import pytest
 
 from fw.errors import TooManyRequests
 from fw.web import turns
-from fw.web.turns import SEARCHES, TURNS, Turns
+from fw.web.turns import LONG_TURNS, TURNS, Turns
 from tests.conftest import MakeClient, MakeUser
 from tests.support.people import body, problem
 from tests.support.waiting import until
@@ -122,7 +122,7 @@ async def test_searches_of_one_user_run_two_at_a_time(
     monkeypatch.setattr(turns, "WAIT_SECONDS", 0.2)
     client = await make_client()
     user, other = await make_user(client=client), await make_user(client=client)
-    searches = client.app[SEARCHES]  # type: ignore[index]
+    searches = client.app[LONG_TURNS]  # type: ignore[index]
     for _ in range(2):
         await searches.take(user.id)
     await problem(await user.get("/api/feedback", params={"q": "x"}), 429, "too-many-requests")

@@ -8,9 +8,7 @@ f.user_id = i.user_id
         AND f.id > $2
         AND f.id < $3
         AND f.deleted_at IS NULL
-        AND ($4::boolean IS NULL OR f.is_read = $4)
-        AND ($5::uuid IS NULL OR f.widget_id = $5)
-        AND ($6::text IS NULL OR f.message COLLATE "C" ~ $6)
+        AND ($4::uuid IS NULL OR f.widget_id = $4)
 
 -- name: append
 -- Stores a batch. Each inbox is named by its id ($1) or its owner's folded username ($2); its rows stand from $3 to $4 in the
@@ -77,7 +75,7 @@ LEFT JOIN LATERAL (
     FROM feedback AS f
     WHERE {wanted}
     ORDER BY f.user_id DESC, f.id DESC
-    LIMIT $7
+    LIMIT $5
 ) AS l ON true
 WHERE i.user_id = $1
 ORDER BY l.id DESC;
@@ -91,10 +89,17 @@ LEFT JOIN LATERAL (
     FROM feedback AS f
     WHERE {wanted}
     ORDER BY f.user_id, f.id
-    LIMIT $7
+    LIMIT $5
 ) AS l ON true
 WHERE i.user_id = $1
 ORDER BY l.id;
+
+-- name: search
+-- The same as far as $9 seconds go, newest first if $8 is true: then stopped_at, in a row of its own, is the last id looked at.
+SELECT i.cursor AS inbox_cursor, i.unread_count, i.total_count, l.*
+FROM inboxes AS i
+LEFT JOIN LATERAL inbox_search(i.user_id, $2, $3, $4, $5, $6, $7, $8, $9) AS l ON true
+WHERE i.user_id = $1;
 
 -- name: position
 -- The cursor of an inbox, which moves with every change in it.
