@@ -6,7 +6,7 @@ PEERS := .venv/.peers
 # Bytecode is compiled when it is first used: most of it never is.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: run test test-quick lint bench soak clean
+.PHONY: run test test-quick lint bench soak pictures clean
 
 run: $(INSTALLED)  ## start the service, with a PostgreSQL of its own where DATABASE_URL is not set
 	@exec $(BIN)/fw serve
@@ -27,6 +27,9 @@ bench: $(PEERS)  ## measure the service beside others, with wrk
 
 soak: $(PEERS)  ## see for five minutes whether its memory stays what it is
 	$(BIN)/python -m tests.bench.soak $(ARGS)
+
+pictures: $(CHECKS)  ## take the README's pictures, with chromium
+	$(BIN)/python -m tests.pictures
 
 clean:  ## remove what was installed and built, never data
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
