@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import uvloop
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from fw import __version__
@@ -58,14 +59,16 @@ UNSENT_BYTES: Final = 128 * 1024
 class ProblemHandler(RequestHandler):
     """Answers invalid HTTP with a problem too, and can close connections that are silent or stalled."""
 
-    __slots__ = ("_is_cut", "_made_at", "_received", "_seen_at", "_seen_request", "_seen_taken")
+    __slots__ = ("_body", "_is_cut", "_made_at", "_received", "_seen_at", "_seen_request", "_seen_taken")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._made_at = self._seen_at = self._loop.time()
         self._seen_request: web.BaseRequest | None = None
         self._seen_taken = 0
+        # How many bytes of the request have come whose head or body is not complete, and that body.
         self._received = 0
+        self._body: StreamReader = EMPTY_PAYLOAD
         self._is_cut = False
 
     def data_received(self, data: bytes) -> None:
@@ -80,15 +83,18 @@ class ProblemHandler(RequestHandler):
         elif self._is_cut or (self._received and self._received + size > REQUEST_BYTES):
             self._cut()
         else:
-            count = self._request_count
+            count, was_body = self._request_count, not self._body.is_eof()
             super().data_received(data)
-            if self._request_count == count:
-                self._received += size
+            if self._request_count != count:
+                # More requests may have come at once: the last one may have more to come.
+                self._body = self._messages[-1][1]
+                self._received = 0 if self._body.is_eof() else 1
+            elif was_body and self._body.is_eof():
+                self._received = 0
             else:
-                # More requests may have come at once. What counts is only that a body is under way.
-                self._received = 0 if self._messages and self._messages[-1][1].is_eof() else 1
-            if self._received > REQUEST_BYTES:
-                self._cut()
+                self._received += size
+                if self._received > REQUEST_BYTES:
+                    self._cut()
 
     def _cut(self) -> None:
         """Drop what else comes. A request that is under way is answered first."""

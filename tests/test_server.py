@@ -226,6 +226,21 @@ async def test_a_connection_goes_on_after_a_body_that_nobody_read(runner: Runner
     assert answers.count(b"HTTP/1.1 404 ") == 2
 
 
+async def test_the_bytes_of_a_request_do_not_count_against_the_next_one(runner: Runner) -> None:
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\n"
+    chunked, plain = head + b"Transfer-Encoding: chunked\r\n\r\n", head + b"Content-Length: 60000\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+    for _ in range(2):
+        # 126 kB on the wire, for 21 kB of body.
+        for part in (chunked, *[b"1\r\na\r\n" * 1500] * 14, b"0\r\n\r\n"):
+            writer.write(part)
+            await asyncio.sleep(0.005)
+        assert b"HTTP/1.1 400 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n{"), 20)
+        writer.write(plain + b"\r\n" + b"a" * 60_000)
+        assert b"HTTP/1.1 400 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n{"), 20)
+    writer.close()
+
+
 @pytest.mark.parametrize("path", ["/api/docs/swagger-ui-bundle.js", ""], ids=["file", "live"])
 async def test_a_client_that_leaves_is_no_error_of_the_server(
     runner: Runner, caplog: pytest.LogCaptureFixture, path: str

@@ -36,6 +36,7 @@ SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE)\s")
 RUNS_STATEMENTS = ("row", "rows", "change", "changes")
 FILLED_IN: Mapping[str, tuple[str, ...]] = {
     "feedback.{}": tuple(listing.List().fields["order"].validators[0].choices),  # type: ignore[attr-defined]
+    "feedback.{}_of_widget": ("newest", "oldest"),
     "purge.{}": purge.STATEMENTS,
 }
 """What stands in the names of statements that are put together."""

@@ -73,14 +73,17 @@ async def list_inbox(request: web.Request) -> web.Response:
 
 async def read_page(request: web.Request, wanted: Mapping[str, Any]) -> Sequence[Row]:
     """Read one item more than a page has, each with the state of the inbox."""
-    user_id, low, high = request[CALLER].user_id, *bounds(wanted)
-    widget_id, most = wanted.get("widget_id"), wanted["limit"] + 1
-    # Both may have to look at every item of the inbox.
-    if not wanted.get("q") and "is_read" not in wanted:
-        return await request.app[DATABASE].rows(f"feedback.{wanted['order']}", user_id, low, high, widget_id, most)
-    pattern = search.pattern(wanted["q"]) if wanted.get("q") else None
-    is_newest = wanted["order"] == "newest"
-    return await request.app[SEARCHES].search(user_id, low, high, wanted.get("is_read"), widget_id, pattern, most, is_newest)
+    user_id, (low, high), most = request[CALLER].user_id, bounds(wanted), wanted["limit"] + 1
+    order, widget_id, database = wanted["order"], wanted.get("widget_id"), request.app[DATABASE]
+    if wanted.get("q") or "is_read" in wanted:
+        # Both may have to look at every item of the inbox.
+        pattern = search.pattern(wanted["q"]) if wanted.get("q") else None
+        return await request.app[SEARCHES].search(
+            user_id, low, high, wanted.get("is_read"), widget_id, pattern, most, order == "newest"
+        )
+    if widget_id:
+        return await database.rows(f"feedback.{order}_of_widget", user_id, low, high, most, widget_id)
+    return await database.rows(f"feedback.{order}", user_id, low, high, most)
 
 
 def bounds(wanted: Mapping[str, Any]) -> tuple[str, str]:

@@ -11,8 +11,8 @@ from aiohttp import web
 from fw.errors import TooManyRequests
 from fw.web.limits import too_many_at_once
 
-WAIT_SECONDS: Final = 5.0
-"""How long a request waits for its turn before it is refused."""
+WAIT_SECONDS: Final = 1.0
+"""How long a request waits for its turn before it is refused. The time of its statement comes on top of it."""
 
 
 class _Line:

@@ -20,6 +20,7 @@ from fw.web.operation import Answer, operation
 from fw.web.request import read_query
 from fw.web.response import reply
 from fw.web.schemas import Output, Query
+from fw.web.turns import LONG_TURNS
 from fw.widgets.counters import COUNTERS
 from fw.widgets.widget import find_widget
 
@@ -165,7 +166,10 @@ async def stats(request: web.Request) -> web.Response:
     user_id = request[CALLER].user_id
     widget = await find_widget(request, "widgets.owned", user_id)
     await request.app[COUNTERS].flush()
-    return reply(await report(request.app[DATABASE], user_id, widget, wanted.get("from_"), wanted.get("to"), wanted["tz"]))
+    # It adds up all feedback of the widget.
+    async with request.app[LONG_TURNS].turn(user_id):
+        told = await report(request.app[DATABASE], user_id, widget, wanted.get("from_"), wanted.get("to"), wanted["tz"])
+    return reply(told)
 
 
 @cache

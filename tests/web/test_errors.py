@@ -50,7 +50,7 @@ async def test_the_catalogue_has_one_title_and_sentence_a_slug() -> None:
 
 async def test_an_unknown_path_is_a_problem(client: TestClient, user: Person) -> None:
     for path in (
-        "/",
+        "/nowhere/",
         "/api",
         "/api/",
         "/nope",

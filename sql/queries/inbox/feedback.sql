@@ -8,7 +8,6 @@ f.user_id = i.user_id
         AND f.id > $2
         AND f.id < $3
         AND f.deleted_at IS NULL
-        AND ($4::uuid IS NULL OR f.widget_id = $4)
 
 -- name: append
 -- Stores a batch. Each inbox is named by its id ($1) or its owner's folded username ($2); its rows stand from $3 to $4 in the
@@ -75,7 +74,7 @@ LEFT JOIN LATERAL (
     FROM feedback AS f
     WHERE {wanted}
     ORDER BY f.user_id DESC, f.id DESC
-    LIMIT $5
+    LIMIT $4
 ) AS l ON true
 WHERE i.user_id = $1
 ORDER BY l.id DESC;
@@ -89,7 +88,37 @@ LEFT JOIN LATERAL (
     FROM feedback AS f
     WHERE {wanted}
     ORDER BY f.user_id, f.id
-    LIMIT $5
+    LIMIT $4
+) AS l ON true
+WHERE i.user_id = $1
+ORDER BY l.id;
+
+-- name: newest_of_widget
+-- A page of what came through a widget ($5), newest first.
+SELECT i.cursor AS inbox_cursor, i.unread_count, i.total_count, l.*
+FROM inboxes AS i
+LEFT JOIN LATERAL (
+    SELECT {feedback}
+    FROM feedback AS f
+    WHERE {wanted}
+        AND f.widget_id = $5
+    ORDER BY f.user_id DESC, f.widget_id DESC, f.id DESC
+    LIMIT $4
+) AS l ON true
+WHERE i.user_id = $1
+ORDER BY l.id DESC;
+
+-- name: oldest_of_widget
+-- The same, oldest first.
+SELECT i.cursor AS inbox_cursor, i.unread_count, i.total_count, l.*
+FROM inboxes AS i
+LEFT JOIN LATERAL (
+    SELECT {feedback}
+    FROM feedback AS f
+    WHERE {wanted}
+        AND f.widget_id = $5
+    ORDER BY f.user_id, f.widget_id, f.id
+    LIMIT $4
 ) AS l ON true
 WHERE i.user_id = $1
 ORDER BY l.id;
