@@ -9,6 +9,7 @@ from fw.telemetry import health
 from fw.web.route import anyone, anyone_anywhere, by_itself, operator, owner, owner_or_billing
 from fw.widgets import owner as own_widgets
 from fw.widgets import public as public_widgets
+from fw.widgets import script as widget_script
 from fw.widgets import statistics
 
 # {ref} is a username in the route that sends feedback, and an id in those that read it.
@@ -43,6 +44,7 @@ ROUTES: Final = (
     owner("GET", "/api/feedback/{ref}", items.show),
     owner("DELETE", "/api/feedback/{ref}", items.delete),
     # Widgets
+    anyone_anywhere("GET", "/widget.js", widget_script.script),
     owner("GET", "/api/widgets", own_widgets.list_own),
     owner("POST", "/api/widgets", own_widgets.create),
     owner("GET", "/api/widgets/{id}", own_widgets.show),

@@ -20,6 +20,7 @@ ASSETS: Final = {
     "icon.svg": "image/svg+xml",
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
+    "widget.js": "text/javascript",
 }
 PIECE_BYTES: Final = 64 * 1024
 REFUSED: Final = re.compile(r"q\s*=\s*0(\.0*)?")
@@ -54,12 +55,12 @@ def unpack(name: str) -> bytes:
     return gzip.decompress(pack(name).packed)
 
 
-async def send_asset(request: web.Request, name: str) -> web.StreamResponse:
+async def send_asset(request: web.Request, name: str, seconds: int = 600) -> web.StreamResponse:
     """Send a file, by gzip if the client accepts it, or 304 if the client has it already."""
     found = await asyncio.to_thread(pack, name)
     is_packed = takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
     etag = f"{found.etag}-gzip" if is_packed else found.etag
-    headers = {hdrs.ETAG: f'"{etag}"', hdrs.VARY: "Origin, Accept-Encoding", **cached(600)}
+    headers = {hdrs.ETAG: f'"{etag}"', hdrs.VARY: "Origin, Accept-Encoding", **cached(seconds)}
     if not_modified(request, etag):
         return web.Response(status=304, headers=headers)
     if is_packed:

@@ -14,8 +14,8 @@ OPERATIONS = """
     health_alive health_metrics health_ready
     live_follow
     users_delete users_public users_set_premium users_update_profile
-    widgets_config widgets_count_event widgets_create widgets_delete widgets_list_own widgets_show widgets_stats widgets_submit
-    widgets_update
+    widgets_config widgets_count_event widgets_create widgets_delete widgets_list_own widgets_script widgets_show widgets_stats
+    widgets_submit widgets_update
 """
 SCHEMAS = """
     Changed Changes CreatedEvent DayStats DeletedEvent Feedback FeedbackHello FeedbackMark FeedbackMarkMany FeedbackSubmit
