@@ -1,16 +1,16 @@
-// FeedbackWave's widget. What people wrote is put in as text alone.
+// FeedbackWave's widget.
 (() => {
   "use strict";
 
   const before = window.FeedbackWave;
-  // Loaded twice: the first shows this script's widget too.
+  // The first script shows the others' widgets too.
   if (before?.add) return before.add(document.currentScript);
 
   const MESSAGE = 5000;
   const PREFIX = "feedbackwave:";
   const RANGES = { rating: [1, 5], nps: [0, 10] };
 
-  // Launcher, title, title of nps, placeholder, submit, thanks, close, saved, failed, required.
+  // In the order in which create() takes them apart.
   const TEXTS = {
     en: "Feedback|What do you think?|Would you recommend us?|Your message|Send|Thank you!|Close|Saved. It will be sent later.|This could not be sent.|Please fill this in.",
     de: "Feedback|Was denken Sie?|Würden Sie uns empfehlen?|Ihre Nachricht|Senden|Vielen Dank!|Schließen|Gespeichert. Es wird später gesendet.|Das konnte nicht gesendet werden.|Bitte ausfüllen.",
@@ -31,7 +31,7 @@
     light: { ground: "#ffffff", raised: "#f6f8fa", ink: "#1b2530", quiet: "#52606d", line: "#d5dde5", accent: "#0f766e", danger: "#b42318" },
     dark: { ground: "#14191d", raised: "#1d252b", ink: "#e4e9ed", quiet: "#9fb0bd", line: "#36434d", accent: "#2dd4bf", danger: "#ff9b8f" },
   };
-  // In px, because pages set rem. Important rules of a shadow root win over all of the page's.
+  // In px, as pages set rem. Important rules here win over the page's.
   const STYLE = `:host{all:initial!important;display:block!important}
 *{box-sizing:border-box;margin:0}
 #root{font:16px/1.5 system-ui,sans-serif;color:var(--ink);overflow-wrap:anywhere}
@@ -39,6 +39,7 @@ button,textarea{font:inherit;color:inherit;border:1px solid;border-radius:10px}
 button{min-height:44px;padding:0 20px;border-color:var(--accent);background:var(--fill);color:var(--label);font-weight:600;cursor:pointer}
 button:hover{box-shadow:inset 0 0 0 99px #8883}
 :focus-visible,label:has(:focus-visible){outline:3px solid var(--accent);outline-offset:2px}
+textarea:focus-visible{outline-offset:-2px}
 #launcher{position:fixed;z-index:2147483647;bottom:20px;display:flex;align-items:center;gap:10px;border-radius:24px;box-shadow:0 4px 16px #0005}
 #launcher::before{content:"";width:18px;height:14px;border:2px solid;border-radius:6px 6px 6px 0}
 dialog{width:min(400px,100vw - 40px);padding:0;color:inherit;box-shadow:0 12px 40px #0005}
@@ -46,6 +47,7 @@ dialog,section{border:1px solid var(--line);border-radius:10px;background:var(--
 section{max-width:640px;container-type:inline-size}
 form{position:relative;display:flex;flex-direction:column;gap:14px;padding:20px}
 h2{font-size:18px}
+h2,textarea,#status{unicode-bidi:plaintext}
 dialog h2{padding-inline-end:36px}
 textarea{min-height:104px;max-height:40vh;padding:10px 12px;border-color:var(--quiet);background:none;field-sizing:content}
 ::placeholder{color:var(--quiet);opacity:1}
@@ -62,7 +64,7 @@ input{position:absolute;inset:0;width:100%;opacity:0;cursor:pointer}
 #count{color:var(--quiet);font-size:14px}
 #status{color:var(--danger)}
 [aria-invalid=true]{border-color:var(--danger)}
-:empty{position:absolute}
+p:empty{position:absolute}
 #send{align-self:end}
 [aria-busy] #send{opacity:.6}
 #close{position:absolute;top:10px;inset-inline-end:10px;padding:0 14px;border:0;background:none;color:var(--quiet);font-size:24px}
@@ -93,101 +95,104 @@ input{position:absolute;inset:0;width:100%;opacity:0;cursor:pointer}
     } catch {}
   }
 
-  // A microtask each: what a listener throws stops nothing here.
+  // In microtasks, so that what a listener throws stops nothing.
   const emit = (event, detail) => listeners[event].forEach((listener) => queueMicrotask(() => listener(detail)));
 
-  // Relative luminance (WCAG 2.2) and 0.05: the quotient of two is their contrast.
+  // WCAG's relative luminance + 0.05: the contrast is the quotient of two.
   const luminance = (color) =>
     [0.2126, 0.7152, 0.0722].reduce((sum, part, i) => sum + part * ((parseInt(color.substr(2 * i + 1, 2), 16) / 255 + 0.055) / 1.055) ** 2.4, 0.05);
 
-  // An owner may choose any colour, and texts have a contrast of 4.5.
-  function palette(theme, color) {
-    const colors = { ...PALETTES[theme] };
-    const fill = color || colors.accent;
-    const ratio = luminance(fill) / luminance(colors.raised);
-    colors.accent = Math.max(ratio, 1 / ratio) < 4.5 ? colors.ink : fill;
-    colors.fill = fill;
-    colors.label = luminance(fill) > 0.229 ? "#000000" : "#ffffff";
+  // Whatever the owner's colour, texts have a contrast of 4.5.
+  function palette(theme, fill = PALETTES[theme].accent) {
+    const { raised, ink } = PALETTES[theme];
+    const ratio = luminance(fill) / luminance(raised);
+    const accent = Math.max(ratio, 1 / ratio) < 4.5 ? ink : fill;
+    const colors = { ...PALETTES[theme], accent, fill, label: luminance(fill) > 0.229 ? "#000000" : "#ffffff" };
     return `#root{color-scheme:${theme};${Object.entries(colors).map((pair) => "--" + pair.join(":")).join(";")}}`;
   }
 
-  function dress(shadow, theme, { color, position }, nonce) {
-    const side = position === "bottom-left" ? "left" : "right";
-    const css = `${STYLE}#launcher{${side}:20px}dialog{margin:auto auto 20px;margin-${side}:20px}${
-      theme === "auto" ? `${palette("light", color)}@media(prefers-color-scheme:dark){${palette("dark", color)}}` : palette(theme, color)
-    }`;
+  function dress(shadow, theme, { color, position = "bottom-right" }, nonce) {
+    const side = position.slice(7);
+    const place = `#launcher{${side}:20px}dialog{margin:auto auto 20px;margin-${side}:20px}`;
+    const colors = palette(theme === "dark" ? theme : "light", color);
+    const css = STYLE + place + colors + (theme === "auto" ? `@media(prefers-color-scheme:dark){${palette("dark", color)}}` : "");
     if (!shadow.adoptedStyleSheets) return shadow.append(make("style", { nonce }, css));
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(css);
     shadow.adoptedStyleSheets = [sheet];
   }
 
-  // An item of the store is a submission that the server has not yet answered for good.
+  // The store has what the server has not yet taken or refused.
   const store = attempt(() => localStorage) || {};
   const visit = attempt(() => sessionStorage) || {};
   const put = (place, key, value) => attempt(() => (place[PREFIX + key] = value));
   const kept = () => Object.keys(store).filter((name) => name.startsWith(PREFIX)).sort();
-  const settle = {}; // tells a submission's form, by its key
+  const settle = {};
   let delay = 5000;
   let timer;
 
   async function send({ key, url, body, widget }, isKept = true) {
-    let status = 0;
-    let wait = 0;
-    try {
-      const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
-      const response = await fetch(url, { method: "POST", headers, body, credentials: "omit", keepalive: true, signal: AbortSignal.timeout?.(20000) });
-      status = response.status;
-      wait = response.headers.get("Retry-After") * 1000 || 0;
-    } catch {}
-    const isSent = status > 199 && status < 300;
-    const isLater = isKept && (!status || status === 408 || status === 429 || status > 499);
+    const response = await fetch(url, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Idempotency-Key": key },
+      body,
+      credentials: "omit",
+      keepalive: true,
+      signal: AbortSignal.timeout?.(20000),
+    }).catch(() => {});
+    const status = response?.status;
+    const isLater = isKept && (!(status < 500) || status === 408 || status === 429);
     if (isLater) {
       clearTimeout(timer);
-      timer = setTimeout(flush, Math.max(delay, wait));
+      timer = setTimeout(flush, Math.max(delay, response?.headers.get("Retry-After") * 1000 || 0));
     } else {
       delete store[PREFIX + key];
       delay = 5000;
     }
-    emit(isSent ? "submit" : "error", { widget, status, kept: isLater });
-    settle[key]?.(isSent, isLater);
+    emit(response?.ok ? "submit" : "error", { widget, status, kept: isLater });
+    settle[key]?.(response?.ok, isLater);
   }
 
   async function flush() {
     delay = Math.min(delay * 2, 300000);
     const all = async () => {
-      for (const name of kept()) await send(attempt(() => JSON.parse(store[name])) || {});
+      for (const name of kept()) {
+        const entry = attempt(() => JSON.parse(store[name]));
+        if (entry?.url) await send(entry);
+      }
     };
-    // One tab at a time, if tabs can agree: the server tells repetitions by their key anyway.
+    // One tab at a time, if it can be; the server knows a repeated key.
     await (navigator.locks?.request(PREFIX, all).catch(all) || all());
   }
 
   function scale(type, [low, high]) {
     const group = make("div", { class: type, role: "radiogroup", "aria-labelledby": "title" });
     for (let value = low; value <= high; value++)
-      group.append(make("label", {}, make("input", { type: "radio", name: "rating", value, "aria-label": value + " / " + high }), value));
+      group.append(make("label", {}, make("input", { type: "radio", name: "rating", value }), value));
     return group;
   }
 
   function create(script, api, { id, type, theme, settings }, spot) {
     const lang = [script.dataset.locale, settings.locale, document.documentElement.lang, navigator.language]
       .map((tag) => `${tag}`.toLowerCase().split("-")[0])
-      .find((tag) => Object.hasOwn(TEXTS, tag)) || "en";
+      .find((tag) => TEXTS[tag]) || "en";
     const [launcher, title, nps, placeholder, submit, thanks, close, saved, failed, required] = TEXTS[lang].split("|");
     const hint = settings.placeholder || placeholder;
     const range = RANGES[type];
     const isFloating = spot === "html";
     let key;
 
-    const message = make("textarea", { "aria-label": hint, placeholder: hint, "aria-describedby": "count status", dir: "auto" });
+    const message = make("textarea", { "aria-label": hint, placeholder: hint, "aria-describedby": "count status" });
     const count = make("p", { id: "count" });
-    const status = make("p", { id: "status", role: "status", tabindex: -1, dir: "auto" });
-    const form = make("form", {}, make("h2", { id: "title", dir: "auto" }, settings.title || (type === "nps" ? nps : title)), range ? scale(type, range) : "", message, count, status, make("button", { id: "send" }, settings.submit_label || submit));
+    const status = make("p", { id: "status", role: "status", tabindex: -1 });
+    const heading = make("h2", { id: "title" }, settings.title || (type === "nps" ? nps : title));
+    const button = make("button", { id: "send" }, settings.submit_label || submit);
+    const form = make("form", {}, heading, range ? scale(type, range) : "", message, count, status, button);
     const panel = make(isFloating ? "dialog" : "section", { "aria-labelledby": "title" }, form);
     const root = make("div", { id: "root", lang, dir: lang === "ar" ? "rtl" : "ltr" }, panel);
     const host = make("div");
     const shadow = host.attachShadow({ mode: "open" });
-    dress(shadow, theme, settings, script.dataset.nonce || script.nonce);
+    dress(shadow, theme, settings, script.dataset.nonce);
     shadow.append(root);
 
     // Once a page.
@@ -219,15 +224,15 @@ input{position:absolute;inset:0;width:100%;opacity:0;cursor:pointer}
       const body = JSON.stringify({
         message: message.value.trim(),
         rating: range && +rating.value,
-        // 4 KiB at most, and no query or fragment, which may be private.
+        // Within 4 KiB, and without the query, which may be private.
         metadata: { page: (location.origin + location.pathname).slice(0, 1000), ...identified, rating: undefined },
       });
       const entry = { key, widget: id, url: api + "feedback", body };
       settle[key] = (isSent, isLater) => {
-        const isFocused = shadow.activeElement;
-        if (isSent) say(settings.thank_you || thanks, "done sent");
-        else say(isLater ? saved : failed, isLater ? "done" : "");
-        if (isFocused) status.focus();
+        const focused = shadow.activeElement && status;
+        if (isSent) say(settings.thank_you || thanks, "done sent", focused);
+        else if (isLater) say(saved, "done", focused);
+        else say(failed);
       };
       form.ariaBusy = true;
       await send(entry, kept().length < 20 && put(store, key, JSON.stringify(entry)));
@@ -238,19 +243,16 @@ input{position:absolute;inset:0;width:100%;opacity:0;cursor:pointer}
       api,
       spot,
       panel,
-      // Puts it where it belongs, unless it is there.
       place() {
         if (host.isConnected) return;
         panel.close?.();
-        if (widget.spot.at) return document.querySelector(widget.spot)?.append(host);
-        if (!widget.spot.isConnected) widget.spot = document.querySelector(`script[data-widget="${id}"]`) || widget.spot;
-        widget.spot.after(host);
+        document.querySelector(spot)?.[spot.startsWith("script") ? "after" : "append"](host);
       },
       open() {
         widget.place();
         if (!isFloating) return form.elements[0].focus();
         if (panel.open) return;
-        // What was written before has been sent, or waits.
+        // What was written is sent, or waits.
         if (form.className) {
           delete settle[key];
           form.reset();
@@ -258,12 +260,11 @@ input{position:absolute;inset:0;width:100%;opacity:0;cursor:pointer}
         }
         put(visit, id, 1);
         panel.showModal();
-        tell("open");
         emit("open", { widget: id });
       },
     };
 
-    // A popup opens once a visit, and not while somebody types or looks elsewhere.
+    // Once a visit, and not while somebody types or looks elsewhere.
     function wait() {
       setTimeout(() => {
         if (visit[PREFIX + id]) return;
@@ -273,7 +274,7 @@ input{position:absolute;inset:0;width:100%;opacity:0;cursor:pointer}
     }
 
     form.addEventListener("focusin", () => tell("open"));
-    // The page's shortcuts are not for what is typed here.
+    // Or the page's shortcuts would take what is typed.
     root.onkeydown = root.onkeyup = root.onkeypress = (event) => event.stopPropagation();
     if (isFloating) {
       form.append(make("button", { id: "close", type: "button", "aria-label": close }, "×"));
@@ -292,22 +293,22 @@ input{position:absolute;inset:0;width:100%;opacity:0;cursor:pointer}
   async function load(url, isLast) {
     const response = await fetch(url, { credentials: "omit" }).catch(() => {});
     if (response?.ok) return response.json();
-    if (isLast || response?.status === 404) return;
+    if (isLast || response?.status < 500) return;
     await new Promise((resolve) => (response ? setTimeout(resolve, 5000) : addEventListener("online", resolve)));
     return load(url, true);
   }
 
   async function add(script) {
     const { widget: id, target } = script.dataset;
-    const api = new URL(`api/widgets/${encodeURIComponent(id)}/`, script.src).href;
+    const api = new URL(`api/widgets/${id}/`, script.src).href;
     const config = await (configs[api] ||= load(api + "config"));
     if (!config) return;
-    const spot = /button|popup/.test(config.type) ? "html" : target || script;
-    // There already, if the script was loaded twice or the page has swapped its body.
-    let widget = widgets.find((other) => other.api === api && (other.spot === spot || other.spot.isConnected === false));
-    if (!widget) widgets.push((widget = create(script, api, config, spot)));
-    widget.spot = spot;
+    const spot = /button|popup/.test(config.type) ? "html" : target || `script[data-widget="${id}"]`;
+    // The script may be there twice, or again with a new body.
+    if (widgets.some((widget) => widget.api === api && widget.spot === spot)) return;
+    const widget = create(script, api, config, spot);
     widget.place();
+    widgets.push(widget);
     if (wantsOpen) FeedbackWave.open();
   }
 
@@ -331,13 +332,13 @@ input{position:absolute;inset:0;width:100%;opacity:0;cursor:pointer}
       listeners[event]?.push(listener);
     },
     push(...commands) {
-      for (const [name, ...values] of commands) FeedbackWave[name]?.(...values);
+      for (const [name, ...values] of commands) attempt(() => FeedbackWave[name](...values));
     },
   });
   if (Array.isArray(before)) FeedbackWave.push(...before);
 
   let looking;
-  // Later, or with a page that takes out what it does not know it would be an endless race.
+  // Not at once: a page that removes it each time would be stuck.
   new MutationObserver(() => {
     clearTimeout(looking);
     looking = setTimeout(() => widgets.forEach((widget) => widget.place()), 100);
