@@ -332,7 +332,7 @@ p:empty{position:absolute}
       listeners[event]?.push(listener);
     },
     push(...commands) {
-      for (const [name, ...values] of commands) attempt(() => FeedbackWave[name](...values));
+      for (const command of commands) attempt(() => FeedbackWave[command[0]](...command.slice(1)));
     },
   });
   if (Array.isArray(before)) FeedbackWave.push(...before);
