@@ -13,8 +13,11 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser, an
 
 
 @asynccontextmanager
-async def browse(*, is_strict: bool = True, **options: Any) -> AsyncIterator[Page]:
-    """Open a page in a browser of its own; where it is strict, whatever it complains of fails the test at the end."""
+async def browse(*, is_strict: bool = True, but_for: str = "\n", **options: Any) -> AsyncIterator[Page]:
+    """Open a page in a browser of its own; where it is strict, whatever it complains of fails the test at the end.
+
+    Complaints that contain `but_for` are what the test is about.
+    """
     complaints: list[str] = []
     expect.set_options(timeout=30_000)
     async with async_playwright() as playwright:
@@ -24,4 +27,5 @@ async def browse(*, is_strict: bool = True, **options: Any) -> AsyncIterator[Pag
         page.on("pageerror", lambda error: complaints.append(str(error)))
         yield page
         await browser.close()
+    complaints = [complaint for complaint in complaints if but_for not in complaint]
     assert not (is_strict and complaints), "\n".join(complaints)
