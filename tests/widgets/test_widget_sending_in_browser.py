@@ -195,8 +195,10 @@ async def test_at_most_20_are_kept_and_the_next_stays_in_its_form(site: Site, us
 @pytest.mark.parametrize(
     "storage",
     [
-        "for (const name of ['localStorage', 'sessionStorage'])"
-        " Object.defineProperty(window, name, {get() { throw new Error() }})",
+        (
+            "for (const name of ['localStorage', 'sessionStorage'])"
+            " Object.defineProperty(window, name, {get() { throw new Error() }})"
+        ),
         "Object.defineProperty(window, 'localStorage', {value: null}); delete navigator.__proto__.locks",
     ],
     ids=["that throws", "that is null, and no locks"],
