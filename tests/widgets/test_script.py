@@ -6,7 +6,9 @@ import re
 from aiohttp.test_utils import TestClient
 
 from fw.web.assets import STATIC
+from tests.support.sites import STRICT
 
+README = (STATIC.parent.parent / "README.md").read_text(encoding="utf-8")
 SCRIPT = (STATIC / "widget.js").read_text(encoding="utf-8")
 
 
@@ -37,3 +39,8 @@ def test_each_language_has_every_text() -> None:
     texts = {language: table.split("|") for language, table in tables.items()}
     assert {len(found) for found in texts.values()} == {10}
     assert all(text.strip() == text != "" for found in texts.values() for text in found)
+
+
+def test_the_policy_in_the_readme_is_the_one_that_is_tested() -> None:
+    lines = "; ".join(line.rstrip(";") for line in re.findall(r"^\w+-src https://HOST;$", README, re.MULTILINE))
+    assert STRICT.format(host="https://HOST") == f"default-src 'none'; {lines}"
