@@ -37,7 +37,7 @@
 #root{font:16px/1.5 system-ui,sans-serif;color:var(--ink);overflow-wrap:anywhere}
 button,textarea{font:inherit;color:inherit;border:1px solid;border-radius:10px}
 button{min-height:44px;padding:0 20px;border-color:var(--accent);background:var(--fill);color:var(--label);font-weight:600;cursor:pointer}
-button:hover{box-shadow:inset 0 0 0 99px #8883}
+button:hover{box-shadow:0 0 0 3px var(--line)}
 :focus-visible,label:has(:focus-visible){outline:3px solid var(--accent);outline-offset:2px}
 textarea:focus-visible{outline-offset:-2px}
 #launcher{position:fixed;z-index:2147483647;bottom:20px;display:flex;align-items:center;gap:10px;border-radius:24px;box-shadow:0 4px 16px #0005}
@@ -113,9 +113,9 @@ p:empty{position:absolute}
 
   function dress(shadow, theme, { color, position = "bottom-right" }, nonce) {
     const side = position.slice(7);
-    const place = `#launcher{${side}:20px}dialog{margin:auto auto 20px;margin-${side}:20px}`;
-    const colors = palette(theme === "dark" ? theme : "light", color);
-    const css = STYLE + place + colors + (theme === "auto" ? `@media(prefers-color-scheme:dark){${palette("dark", color)}}` : "");
+    let css = `${STYLE}#launcher{${side}:20px}dialog{margin:auto auto 20px;margin-${side}:20px}`;
+    css += palette(theme === "dark" ? theme : "light", color);
+    if (theme === "auto") css += `@media(prefers-color-scheme:dark){${palette("dark", color)}}`;
     if (!shadow.adoptedStyleSheets) return shadow.append(make("style", { nonce }, css));
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(css);
@@ -153,7 +153,7 @@ p:empty{position:absolute}
     settle[key]?.(response?.ok, isLater);
   }
 
-  async function flush() {
+  function flush() {
     delay = Math.min(delay * 2, 300000);
     const all = async () => {
       for (const name of kept()) {
@@ -162,7 +162,7 @@ p:empty{position:absolute}
       }
     };
     // One tab at a time, if it can be; the server knows a repeated key.
-    await (navigator.locks?.request(PREFIX, all).catch(all) || all());
+    navigator.locks?.request(PREFIX, all).catch(all) || all();
   }
 
   function scale(type, [low, high]) {
@@ -188,7 +188,7 @@ p:empty{position:absolute}
     const heading = make("h2", { id: "title" }, settings.title || (type === "nps" ? nps : title));
     const button = make("button", { id: "send" }, settings.submit_label || submit);
     const form = make("form", {}, heading, range ? scale(type, range) : "", message, count, status, button);
-    const panel = make(isFloating ? "dialog" : "section", { "aria-labelledby": "title" }, form);
+    const panel = make(isFloating ? "dialog" : "section", { "aria-labelledby": "title", closedby: "any" }, form);
     const root = make("div", { id: "root", lang, dir: lang === "ar" ? "rtl" : "ltr" }, panel);
     const host = make("div");
     const shadow = host.attachShadow({ mode: "open" });
@@ -198,7 +198,7 @@ p:empty{position:absolute}
     // Once a page.
     const tell = (event) => (counted[event + api] ||= navigator.sendBeacon?.(api + "events", JSON.stringify({ event })));
 
-    function say(words, state = "", control) {
+    function say(words, control, state = "") {
       status.textContent = words;
       form.className = state;
       message.ariaInvalid = control === message;
@@ -218,8 +218,8 @@ p:empty{position:absolute}
       if (form.ariaBusy) return;
       const { rating } = form.elements;
       const length = check();
-      if (range ? !rating.value : !length) return say(required, "", range ? rating[0] : message);
-      if (length > MESSAGE) return say(count.textContent, "", message);
+      if (range ? !rating.value : !length) return say(required, range ? rating[0] : message);
+      if (length > MESSAGE) return say(count.textContent, message);
       key = Date.now() + "-" + crypto.getRandomValues(new Uint32Array(4)).join("-");
       const body = JSON.stringify({
         message: message.value.trim(),
@@ -230,12 +230,12 @@ p:empty{position:absolute}
       const entry = { key, widget: id, url: api + "feedback", body };
       settle[key] = (isSent, isLater) => {
         const focused = shadow.activeElement && status;
-        if (isSent) say(settings.thank_you || thanks, "done sent", focused);
-        else if (isLater) say(saved, "done", focused);
+        if (isSent) say(settings.thank_you || thanks, focused, "done sent");
+        else if (isLater) say(saved, focused, "done");
         else say(failed);
       };
       form.ariaBusy = true;
-      await send(entry, kept().length < 20 && put(store, key, JSON.stringify(entry)));
+      await send(entry, kept().length < 20 && !!put(store, key, JSON.stringify(entry)));
       form.ariaBusy = null;
     };
 
@@ -292,7 +292,7 @@ p:empty{position:absolute}
 
   async function load(url, isLast) {
     const response = await fetch(url, { credentials: "omit" }).catch(() => {});
-    if (response?.ok) return response.json();
+    if (response?.ok) return response.json().catch(() => {});
     if (isLast || response?.status < 500) return;
     await new Promise((resolve) => (response ? setTimeout(resolve, 5000) : addEventListener("online", resolve)));
     return load(url, true);
@@ -340,8 +340,10 @@ p:empty{position:absolute}
   let looking;
   // Not at once: a page that removes it each time would be stuck.
   new MutationObserver(() => {
-    clearTimeout(looking);
-    looking = setTimeout(() => widgets.forEach((widget) => widget.place()), 100);
+    looking ||= setTimeout(() => {
+      looking = 0;
+      for (const widget of widgets) widget.place();
+    }, 100);
   }).observe(document, { childList: true, subtree: true });
   addEventListener("online", flush);
   flush();

@@ -5,7 +5,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from fw.app import create_app
 from fw.config import Config
-from fw.web.origin import is_own, own_origin
+from fw.web.origin import is_own
 from tests.conftest import SECRET
 
 LONG = "ﷺ" * 2700

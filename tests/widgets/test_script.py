@@ -6,7 +6,9 @@ import re
 from aiohttp.test_utils import TestClient
 
 from fw.web.assets import STATIC
+from tests.support.sites import STRICT
 
+README = (STATIC.parent.parent / "README.md").read_text(encoding="utf-8")
 SCRIPT = (STATIC / "widget.js").read_text(encoding="utf-8")
 
 
@@ -49,3 +51,8 @@ def test_its_colours_are_those_of_all_pages() -> None:
             (colour,) = set(re.findall(rf"--{name}: #(\w+);", colours))
             short = "".join(colour[::2]) if colour[::2] == colour[1::2] else colour
             assert re.search(rf"\b({colour}|{short})\b", SCRIPT), name
+
+
+def test_the_policy_in_the_readme_is_the_one_that_is_tested() -> None:
+    lines = "; ".join(line.rstrip(";") for line in re.findall(r"^\w+-src https://HOST;$", README, re.MULTILINE))
+    assert STRICT.format(host="https://HOST") == f"default-src 'none'; {lines}"

@@ -20,8 +20,8 @@ SAVED = "Saved. It will be sent later."
 CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
 PENDING = "Object.keys(localStorage).filter(name => name.startsWith('feedbackwave:')).length"
 HEARD = """window.heard = [];
-window.FeedbackWave =
-  ["open", "close", "submit", "error"].map(event => ["on", event, detail => heard.push([event, detail])]);"""
+const events = ["open", "close", "submit", "error"];
+window.FeedbackWave = events.map(event => ["on", event, detail => heard.push([event, detail])]);"""
 
 
 def answering(status: int, **headers: str) -> Callable[[Route], Any]:
@@ -192,13 +192,21 @@ async def test_at_most_20_are_kept_and_the_next_stays_in_its_form(site: Site, us
         await has_received(user, "The twentieth", "One too many")
 
 
+async def test_what_a_full_storage_does_not_take_stays_in_its_form(site: Site, user: Person) -> None:
+    widget = await user.make_widget(type="inline")
+    async with browse(expected=FAILED) as page:
+        await page.route("**/feedback", answering(503))
+        await page.goto(site.show(site.tag(widget)))
+        await page.evaluate("localStorage.full = 'x'.repeat(5 * 1024 * 1024 - 4)")
+        await write(page, "No room")
+        await status(page, "This could not be sent.")
+        await expect(page.get_by_role("textbox")).to_have_value("No room")
+
+
 @pytest.mark.parametrize(
     "storage",
     [
-        (
-            "for (const name of ['localStorage', 'sessionStorage'])"
-            " Object.defineProperty(window, name, {get() { throw new Error() }})"
-        ),
+        "for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, {get() { throw 1 }})",
         "Object.defineProperty(window, 'localStorage', {value: null}); delete navigator.__proto__.locks",
     ],
     ids=["that throws", "that is null, and no locks"],
