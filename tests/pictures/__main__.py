@@ -27,7 +27,7 @@ DESK: Final = {"width": 1280, "height": 760}
 SAID: Final = (
     ("The new search is wonderful, thank you. It finds what I wrote in German too.", {"rating": 5}),
     ("Könnte die Liste auch nach Datum sortieren?", None),
-    ("検索が遅いです。もう少し速くなると嬉しいです。", {"rating": 2}),
+    ("¿Hay una aplicación para el teléfono?", {"rating": 4}),
     (
         "On my phone the last button hides behind the keyboard.",
         {"page": "https://shop.example/checkout", "app": {"version": "4.2"}},
@@ -81,20 +81,25 @@ async def seed(user: Person, sql: asyncpg.Connection) -> tuple[str, str]:
     button = await user.make_widget(name="Corner", type="button", theme="light", settings={"title": "How can we do better?"})
     rating = await user.make_widget(name="After the order", type="rating", settings={"title": "How was it?"})
     await past(user, sql, rating["id"])
-    for message, metadata in SAID * 3:
+    for message, metadata in SAID:
         if metadata and "rating" in metadata:
             asked = {"message": message, "rating": metadata["rating"]}
             await user.client.post(f"/api/widgets/{rating['id']}/feedback", json=asked)
         else:
             await user.receive(message, metadata=metadata)
-    items = (await user.inbox(limit=100))["items"]
-    await user.post("/api/feedback/read", json={"ids": [item["id"] for item in items[5:]]})
+    items = (await user.inbox(limit=5))["items"]
+    await user.post("/api/feedback/read", json={"up_to": items[-1]["cursor"]})
     return button["id"], rating["id"]
 
 
 async def past(user: Person, sql: asyncpg.Connection, widget_id: str) -> None:
     """Make a month of views, opens and ratings of a widget."""
     chance, noon = random.Random(7), datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+    await sql.execute(
+        "INSERT INTO widget_events (user_id, widget_id, quarter, views, opens)"
+        " VALUES ($1, $2, date_trunc('day', now()), 214, 70)",
+        *(user.id, widget_id),
+    )
     for day in range(1, 30):
         moment, views = noon - timedelta(days=30 - day), 220 + 6 * day + chance.randrange(90)
         await sql.execute(
@@ -131,9 +136,9 @@ async def take() -> None:
             button, rating = await seed(user, sql)
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = await signed_in(browser, user, color_scheme="light")
-            await page.get_by_text(SAID[3][0]).first.click()
+            await page.get_by_text(SAID[-4][0]).first.click()
             await page.screenshot(path=FOLDER / "inbox.png")
-            await page.goto(str(client.make_url(f"/inbox/widgets/{rating}/stats")))
+            await page.goto(str(client.make_url(f"/inbox/widgets/{rating}/statistics")))
             await page.locator("canvas").first.wait_for()
             await page.screenshot(path=FOLDER / "statistics.png")
             async with site(str(client.make_url("/widget.js")), button) as url:
