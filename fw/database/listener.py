@@ -17,6 +17,8 @@ PROBE_SECONDS: Final = 5.0
 """How often the connection is probed, and how long it may take to answer: a silent one is given up after 10 s."""
 SWEEP_SECONDS: Final = 30.0
 """How often all readers are woken without a hint, in case one was lost."""
+AWAY_SECONDS: Final = 5.0
+"""The same while there is no connection that hints could come by."""
 RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
 
 
@@ -47,6 +49,8 @@ class Listener:
 
     async def _listen_for_ever(self) -> None:
         attempt = 0
+        clock = asyncio.get_running_loop().time
+        swept = clock()
         while True:
             try:
                 async with self._bus.subscribe(self._hear) as subscription:
@@ -61,6 +65,9 @@ class Listener:
                 log.warning("listener lost", extra={"reason": str(error) or type(error).__name__})
             finally:
                 self.is_listening = False
+            if clock() - swept >= AWAY_SECONDS:
+                swept = clock()
+                self._refresh()
             await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
 

@@ -25,6 +25,8 @@ from fw.web.templates import page
 POLICY: Final = {"img-src": "'self' data: https:", "form-action": "'self'"}
 """It shows the owner's profile image, which is anywhere."""
 KEY: Final = 64
+BODY_SHOWN: Final = 16 * 1024
+"""The longest form whose text is shown again if a limit is reached."""
 
 
 class Form(Query):
@@ -69,20 +71,30 @@ async def thank(request: web.Request) -> web.Response:
 @in_words
 async def send(request: web.Request) -> web.Response:
     """Take the form. If that fails, the page comes again with what was typed, and says why."""
-    username = username_of(request)
-    typed = await read_form(request)
-    # Forms send CRLF where the person pressed Enter once.
-    typed["message"] = typed.get("message", "").replace("\r\n", "\n")
+    username, sender = username_of(request), sender_of(request)
     try:
-        sender = sender_of(request)
         await admit(request.app[LIMITS], sender, username.lower())
+    except TooManyRequests as problem:
+        # To read a long form costs more than a refusal may. Its text is still there when the person goes back.
+        is_short = (request.content_length or BODY_SHOWN + 1) <= BODY_SHOWN
+        return form(request, await known_owner(request), await read_typed(request) if is_short else {}, problem)
+    typed = await read_typed(request)
+    try:
         values = validate(FORM, typed)
         values |= {"metadata": None, "idempotency_key": key_of(values)}
         await request.app[INTAKE].submit(compose(values, sender, username=username.lower()))
-    except (Invalid, TooManyRequests, Unavailable) as problem:
+    except (Invalid, Unavailable) as problem:
         return form(request, await known_owner(request), typed, problem)
     # So that a reload sends nothing again.
     return web.Response(status=303, headers={"Location": f"/u/{username}/thanks"})
+
+
+async def read_typed(request: web.Request) -> dict[str, str]:
+    """Read what was typed. Raises what `read_form` raises."""
+    sent = await read_form(request)
+    key = sent.get("key", "")[:KEY]
+    # Forms send CRLF where the person pressed Enter once.
+    return {"message": sent.get("message", "").replace("\r\n", "\n"), "key": key if key.isprintable() else ""}
 
 
 def key_of(values: dict[str, Any]) -> str | None:
@@ -114,8 +126,8 @@ def form(
         owner=owner,
         address=own_address(request, owner["username"]),
         message=typed.get("message", ""),
-        key=typed.get("key", "")[:KEY] or new_id(),
-        error=problem and reason(problem, typed["message"]),
+        key=typed.get("key") or new_id(),
+        error=problem and reason(problem, typed.get("message", "")),
         most=MESSAGE,
     )
     response.headers["X-Robots-Tag"] = "noindex"

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from math import isinf
 from typing import Any, Final, NoReturn
-from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 from marshmallow import Schema, ValidationError
@@ -17,6 +17,7 @@ from fw.web.operation import FORM, JSON, operation_of
 BODY_SECONDS: Final = 20.0
 """How long a body of at most 64 KiB may take."""
 FORM_FIELDS: Final = 100
+ESCAPES: Final = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 TYPE_CHARACTERS: Final = 200
 """The longest `Content-Type` that is looked at."""
 
@@ -109,10 +110,18 @@ def parse_form(raw: bytes) -> dict[str, Any]:
     if raw.count(b"&") >= FORM_FIELDS:
         raise Invalid(errors={"_schema": [f"Must have at most {FORM_FIELDS} fields."]})
     try:
-        pairs = parse_qsl(raw.decode().rstrip(), keep_blank_values=True, errors="strict")
+        pairs = [[unescape(part) for part in (*field.split(b"=", 1), b"")[:2]] for field in raw.rstrip().split(b"&") if field]
     except ValueError:
         raise UnsupportedMediaType from None
     return dict(reversed(pairs))
+
+
+def unescape(text: bytes) -> str:
+    """Decode a name or a value of a form (WHATWG URL, 5.1). Raises `ValueError` if it is not UTF-8.
+
+    The standard library's function takes 25 ms for 64 KiB of `%`.
+    """
+    return ESCAPES.sub(lambda run: bytes.fromhex(run[0].replace(b"%", b"").decode()), text.replace(b"+", b" ")).decode()
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:

@@ -205,3 +205,11 @@ async def test_ending_the_others_leaves_the_caller_in(user: Person, client: Test
     assert (await body(await user.get("/api/auth/me")))["id"] == user.id
     # Once more: there is none left to end.
     await nothing(await user.delete("/api/auth/sessions"))
+
+
+async def test_the_cookie_is_found_among_others(user_page: Page, client: TestClient, user: Person) -> None:
+    for others in ("a=1; {}", "{}; a=1", "xfw=2; a; {};b", "fw2=1; {}", "@;" * 2000 + " {}"):
+        response = await client.get("/api/auth/me", headers={"Cookie": others.format(user_page.cookie)})
+        assert (await body(response))["id"] == user.id
+    for wrong in ("fw", "fw=", "xfw=1", "a=fw=1", "fw=x; a=1", "Fw=1"):
+        await problem(await client.get("/api/auth/me", headers={"Cookie": wrong}), 401, "unauthorized")

@@ -147,6 +147,22 @@ async def test_the_limit_is_told_in_words_with_the_time_to_wait(make_client: Mak
     assert (await client.post(f"/api/feedback/{user.username}", json={"message": "Third"})).status == 429
 
 
+async def test_after_the_limit_a_long_form_is_not_read(make_client: MakeClient, make_user: MakeUser) -> None:
+    client = await make_client(rate_limits={"submission-inbox": (1, 60), "submission": (60, 60)})
+    user = await make_user(client=client)
+    await user.receive()
+    response = await send(client, user.username, message="%" * 10_000)
+    page = await response.text()
+    assert (response.status, text_of(page)) == (429, "")
+    assert len(page) < 5000
+
+
+async def test_a_key_of_any_kind_is_harmless(client: TestClient, user: Person) -> None:
+    for number, key in enumerate(("k" * 1000, "\0", "\n", "🔑", "")):
+        assert (await send(client, user.username, message=f"No. {number}", key=key)).status == 303
+    assert (await user.inbox())["total_count"] == 5
+
+
 async def test_without_the_database_the_text_is_kept(make_client: MakeClient) -> None:
     client = await make_client(database_url="postgresql://nobody@127.0.0.1:1/nowhere")
     response = await send(client, "somebody", message="Keep me")
