@@ -10,7 +10,7 @@
   const PREFIX = "feedbackwave:";
   const RANGES = { rating: [1, 5], nps: [0, 10] };
 
-  // In the order in which create() takes them apart.
+  // In the order of create().
   const TEXTS = {
     en: "Feedback|What do you think?|Would you recommend us?|Your message|Send|Thank you!|Close|Saved. It will be sent later.|This could not be sent.|Please fill this in.",
     de: "Feedback|Was denken Sie?|Würden Sie uns empfehlen?|Ihre Nachricht|Senden|Vielen Dank!|Schließen|Gespeichert. Es wird später gesendet.|Das konnte nicht gesendet werden.|Bitte ausfüllen.",
@@ -31,7 +31,7 @@
     light: { ground: "#ffffff", raised: "#f6f8fa", ink: "#1b2530", quiet: "#52606d", line: "#d5dde5", accent: "#0f766e", danger: "#b42318" },
     dark: { ground: "#14191d", raised: "#1d252b", ink: "#e4e9ed", quiet: "#9fb0bd", line: "#36434d", accent: "#2dd4bf", danger: "#ff9b8f" },
   };
-  // In px, as pages set rem. Important rules here win over the page's.
+  // In px, as pages set rem; and what is important here wins over the page.
   const STYLE = `:host{all:initial!important;display:block!important}
 *{box-sizing:border-box;margin:0}
 #root{font:16px/1.5 system-ui,sans-serif;color:var(--ink);overflow-wrap:anywhere}
@@ -100,14 +100,17 @@ p:empty{position:absolute}
 
   // WCAG's relative luminance + 0.05: the contrast is the quotient of two.
   const luminance = (color) =>
-    [0.2126, 0.7152, 0.0722].reduce((sum, part, i) => sum + part * ((parseInt(color.substr(2 * i + 1, 2), 16) / 255 + 0.055) / 1.055) ** 2.4, 0.05);
+    [0.2126, 0.7152, 0.0722].reduce((sum, part, i) => {
+      const value = parseInt(color.substr(2 * i + 1, 2), 16) / 255;
+      return sum + part * ((value + 0.055) / 1.055) ** 2.4;
+    }, 0.05);
 
   // Whatever the owner's colour, texts have a contrast of 4.5.
   function palette(theme, fill = PALETTES[theme].accent) {
     const { raised, ink } = PALETTES[theme];
     const ratio = luminance(fill) / luminance(raised);
     const accent = Math.max(ratio, 1 / ratio) < 4.5 ? ink : fill;
-    const colors = { ...PALETTES[theme], accent, fill, label: luminance(fill) > 0.229 ? "#000000" : "#ffffff" };
+    const colors = { ...PALETTES[theme], accent, fill, label: luminance(fill) > 0.229 ? "#000" : "#fff" };
     return `#root{color-scheme:${theme};${Object.entries(colors).map((pair) => "--" + pair.join(":")).join(";")}}`;
   }
 
@@ -195,7 +198,6 @@ p:empty{position:absolute}
     dress(shadow, theme, settings, script.dataset.nonce);
     shadow.append(root);
 
-    // Once a page.
     const tell = (event) => (counted[event + api] ||= navigator.sendBeacon?.(api + "events", JSON.stringify({ event })));
 
     function say(words, control, state = "") {
@@ -220,7 +222,7 @@ p:empty{position:absolute}
       const length = check();
       if (range ? !rating.value : !length) return say(required, range ? rating[0] : message);
       if (length > MESSAGE) return say(count.textContent, message);
-      key = Date.now() + "-" + crypto.getRandomValues(new Uint32Array(4)).join("-");
+      key = [Date.now(), ...crypto.getRandomValues(new Uint32Array(4))].join("-");
       const body = JSON.stringify({
         message: message.value.trim(),
         rating: range && +rating.value,
@@ -240,8 +242,7 @@ p:empty{position:absolute}
     };
 
     const widget = {
-      api,
-      spot,
+      name: api + spot,
       panel,
       place() {
         if (host.isConnected) return;
@@ -305,7 +306,7 @@ p:empty{position:absolute}
     if (!config) return;
     const spot = /button|popup/.test(config.type) ? "html" : target || `script[data-widget="${id}"]`;
     // The script may be there twice, or again with a new body.
-    if (widgets.some((widget) => widget.api === api && widget.spot === spot)) return;
+    if (widgets.some(({ name }) => name === api + spot)) return;
     const widget = create(script, api, config, spot);
     widget.place();
     widgets.push(widget);
