@@ -22,6 +22,7 @@ from fw.config import CONFIG, Config
 from fw.errors import BY_STATUS, Problem
 from fw.inbox import search
 from fw.telemetry.access_log import REQUEST_LOG, AccessLog
+from fw.web.assets import pack_all
 from fw.web.descriptors import Descriptors
 from fw.web.envelope import add_usual, reply_last, request_id
 from fw.web.progress import not_taken
@@ -223,6 +224,7 @@ def load_tables() -> None:
     common_passwords()
     time_zones()
     templates()
+    pack_all()
 
 
 def spare_the_collector() -> None:

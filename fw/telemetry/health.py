@@ -71,8 +71,7 @@ async def metrics(request: web.Request) -> web.Response:
     if token and not compare_digest(bearer_token(request).encode("utf-8", "replace"), token.encode()):
         raise Unauthorized("The token of FW_METRICS_TOKEN is needed.")
     request.app[REQUEST_LOG].flush()
-    # In a thread: if there are several processes, this reads their files.
-    text = await asyncio.to_thread(request.app[METRICS].text)
+    text = await request.app[METRICS].next_text()
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"})
 
 

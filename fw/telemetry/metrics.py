@@ -1,5 +1,6 @@
 """Metrics for Prometheus, of all processes of a start together."""
 
+import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -22,6 +23,8 @@ from fw.web.turns import Turns
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which processes combine their numbers (prometheus_client)."""
 DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+TEXT_SECONDS: Final = 0.25
+"""How long after a text of all metrics the next one is made."""
 SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
@@ -41,6 +44,9 @@ class Metrics:
         background: Background,
         turns: Sequence[Turns],
     ) -> None:
+        self._next_text: asyncio.Task[bytes] | None = None
+        self._text_lock = asyncio.Lock()
+        self._text_at = 0.0
         self._database, self._intake, self._hub = database, intake, hub
         self._newcomers, self._background, self._turns = newcomers, background, turns
         self._listener, self._passwords, self._limits = listener, passwords, limits
@@ -122,8 +128,27 @@ class Metrics:
         counter.inc(count - self._seen.get(key, 0))
         self._seen[key] = count
 
-    def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
+    async def next_text(self) -> bytes:
+        """Return all metrics in Prometheus' text format, as they are after this call.
+
+        It takes 20 ms or more, so whoever asks meanwhile gets the same text, which is made a few times a second at most.
+        """
+        if self._next_text is None:
+            self._next_text = asyncio.create_task(self._make_text(), name="metrics")
+        return await asyncio.shield(self._next_text)
+
+    async def _make_text(self) -> bytes:
+        clock = asyncio.get_running_loop().time
+        async with self._text_lock:
+            await asyncio.sleep(max(0.0, self._text_at + TEXT_SECONDS - clock()))
+            # Whoever asks from here on may have seen more than this text will tell.
+            self._next_text = None
+            # In a thread: if there are several processes, this reads their files.
+            text = await asyncio.to_thread(self._text)
+            self._text_at = clock()
+        return text
+
+    def _text(self) -> bytes:
         if FOLDER not in os.environ:
             return generate_latest(self._registry)
         registry = CollectorRegistry()

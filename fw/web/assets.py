@@ -74,6 +74,12 @@ def pack(name: str) -> Asset:
     return Asset(content, MEDIA[Path(name).suffix], hashlib.blake2b(content, digest_size=12).hexdigest())
 
 
+def pack_all() -> None:
+    """Read and compress all files: 50 ms, which a server spends before it starts."""
+    for name in files():
+        pack(name)
+
+
 @cache
 def unpack(name: str) -> bytes:
     """Return a file uncompressed, for clients that do not accept gzip."""
@@ -82,7 +88,7 @@ def unpack(name: str) -> bytes:
 
 async def send_asset(request: web.Request, name: str, caching: str) -> web.StreamResponse:
     """Send a file, by gzip if the client accepts it, or 304 if the client has it already."""
-    found = await asyncio.to_thread(pack, name)
+    found = pack(name)
     is_packed = takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
     etag = f"{found.etag}-gzip" if is_packed else found.etag
     headers: dict[str, str] = {hdrs.ETAG: f'"{etag}"', hdrs.VARY: "Origin, Accept-Encoding", hdrs.CACHE_CONTROL: caching}

@@ -215,6 +215,7 @@ async def test_answers_all_who_wait_for_a_connection_in_vain(
     make_client: MakeClient, user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fw.database.pool.USUAL_SECONDS", 0.1)
+    monkeypatch.setattr("fw.web.turns.WAIT_SECONDS", 30)
     busy = replace(user, client=await make_client(db_pool=1))
     async with pool_of(busy.client).acquire() as connection:
         sleeping = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))

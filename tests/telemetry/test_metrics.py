@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fw.config import Config
 from fw.server import make_runner
+from fw.telemetry.metrics import METRICS
 from tests.conftest import MakeClient
 from tests.support.live import connect, event
 from tests.support.people import Person, body, problem, register
@@ -129,3 +130,19 @@ async def test_sums_over_processes_also_those_that_have_died(tmp_path: Path) -> 
         async with http.get(f"{url}/api/auth/me", headers=headers) as response:
             assert response.status == 200
         assert await server.stop() == 0
+
+
+async def test_many_who_ask_at_once_get_few_texts(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics: Any = client.app[METRICS]  # type: ignore[index]
+    made = 0
+    make = metrics._text
+
+    def count() -> bytes:
+        nonlocal made
+        made += 1
+        return bytes(make())
+
+    monkeypatch.setattr(metrics, "_text", count)
+    responses = await asyncio.gather(*(client.get("/metrics") for _ in range(40)))
+    assert {response.status for response in responses} == {200}
+    assert 1 <= made <= 3
