@@ -24,8 +24,10 @@ FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which processes combine their numbers (prometheus_client)."""
 DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 TEXT_SECONDS: Final = 0.25
-"""How long after a text of all metrics the next one is made."""
+TEXT_SHARE: Final = 10
+"""How long after a text of all metrics the next one is made at the earliest: in seconds, and in times of what it took."""
 SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+NOT_ALLOWED: Final = 405
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
@@ -46,7 +48,7 @@ class Metrics:
     ) -> None:
         self._next_text: asyncio.Task[bytes] | None = None
         self._text_lock = asyncio.Lock()
-        self._text_at = 0.0
+        self._next_text_at = 0.0
         self._database, self._intake, self._hub = database, intake, hub
         self._newcomers, self._background, self._turns = newcomers, background, turns
         self._listener, self._passwords, self._limits = listener, passwords, limits
@@ -91,7 +93,8 @@ class Metrics:
             child = self._children.get(key)
             if child is None:
                 # Clients may send any word as the method, and each would be a series of its own.
-                method = request.method if request.method in METHODS else "other"
+                is_usual = request.method in METHODS and request.status != NOT_ALLOWED
+                method = request.method if is_usual else "other"
                 if len(self._children) > 10_000:
                     self._children.clear()
                 child = self._children[key] = self._requests.labels(request.route, method, str(request.status))
@@ -140,12 +143,13 @@ class Metrics:
     async def _make_text(self) -> bytes:
         clock = asyncio.get_running_loop().time
         async with self._text_lock:
-            await asyncio.sleep(max(0.0, self._text_at + TEXT_SECONDS - clock()))
+            await asyncio.sleep(max(0.0, self._next_text_at - clock()))
             # Whoever asks from here on may have seen more than this text will tell.
             self._next_text = None
             # In a thread: if there are several processes, this reads their files.
+            begun_at = clock()
             text = await asyncio.to_thread(self._text)
-            self._text_at = clock()
+            self._next_text_at = clock() + max(TEXT_SECONDS, TEXT_SHARE * (clock() - begun_at))
         return text
 
     def _text(self) -> bytes:
