@@ -142,7 +142,10 @@ CREATE TABLE inboxes (
     -- Deletions up to this number may have been purged: readers with a lower cursor have to read the list anew.
     horizon bigint NOT NULL DEFAULT 0,
     -- The highest id that any item has had; the nil id, which is below all others, if there were none.
-    last_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'
+    last_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    -- Whom a change of the inbox is told besides its readers: 1 webhooks of feedback.created, 2 of feedback.updated, 4 of
+    -- feedback.deleted, 8 mail. Most inboxes have 0, so a submission costs no look-up.
+    watch smallint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 20);
 
 -- There is no foreign key, whose check takes a fifth of an insert's time. It is not needed: every change goes through the
@@ -243,6 +246,7 @@ DECLARE
     v_id uuid;
     v_last uuid;
     v_cursor bigint;
+    v_watch smallint;
 BEGIN
     IF p_skip_locked THEN
         PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE SKIP LOCKED;
@@ -290,7 +294,7 @@ BEGIN
         total_count = i.total_count + v_count,
         last_id = CASE WHEN i.last_id < v_ids[1] THEN v_ids[cardinality(v_ids)] ELSE i.last_id END
     WHERE i.user_id = p_user_id
-    RETURNING i.cursor, i.last_id INTO v_cursor, v_last;
+    RETURNING i.cursor, i.last_id, i.watch INTO v_cursor, v_last, v_watch;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -318,6 +322,9 @@ BEGIN
             WITH ORDINALITY AS u (id, created_at, widget_id, address, message, metadata, n)
     ) AS r
     WHERE r.place IS NOT NULL;
+    IF v_watch <> 0 THEN
+        PERFORM inbox_tell(p_user_id, v_watch, 'feedback.created', v_cursor - v_count);
+    END IF;
     new_cursor := v_cursor;
     earlier_ids := v_earlier;
     RETURN NEXT;
@@ -339,8 +346,9 @@ AS $$
 DECLARE
     v_cursor bigint;
     v_count integer;
+    v_watch smallint;
 BEGIN
-    SELECT i.cursor INTO v_cursor FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    SELECT i.cursor, i.watch INTO v_cursor, v_watch FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
     RETURN QUERY
     UPDATE feedback AS f
     SET is_read = p_is_read, cursor = v_cursor + c.n
@@ -372,6 +380,9 @@ BEGIN
         SET cursor = i.cursor + v_count,
             unread_count = i.unread_count + CASE WHEN p_is_read THEN -v_count ELSE v_count END
         WHERE i.user_id = p_user_id;
+        IF v_watch <> 0 THEN
+            PERFORM inbox_tell(p_user_id, v_watch, 'feedback.updated', v_cursor);
+        END IF;
         PERFORM pg_notify('fw_inbox', p_user_id::text);
     END IF;
 END
@@ -387,8 +398,9 @@ AS $$
 DECLARE
     v_cursor bigint;
     v_was_read boolean;
+    v_watch smallint;
 BEGIN
-    SELECT i.cursor + 1 INTO v_cursor FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    SELECT i.cursor + 1, i.watch INTO v_cursor, v_watch FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
     UPDATE feedback AS f
     SET cursor = v_cursor, deleted_at = now(), message = '', metadata = NULL, ip_address = NULL
     WHERE f.user_id = p_user_id AND f.id = p_id AND f.deleted_at IS NULL
@@ -401,6 +413,9 @@ BEGIN
         total_count = i.total_count - 1,
         unread_count = i.unread_count - CASE WHEN v_was_read THEN 0 ELSE 1 END
     WHERE i.user_id = p_user_id;
+    IF v_watch <> 0 THEN
+        PERFORM inbox_tell(p_user_id, v_watch, 'feedback.deleted', v_cursor - 1);
+    END IF;
     PERFORM pg_notify('fw_inbox', p_user_id::text);
     RETURN true;
 END
@@ -446,6 +461,9 @@ BEGIN
     PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
     DELETE FROM feedback WHERE user_id = p_user_id;
     DELETE FROM idempotency WHERE user_id = p_user_id;
+    DELETE FROM jobs WHERE user_id = p_user_id;
+    DELETE FROM lanes WHERE user_id = p_user_id;
+    DELETE FROM deliveries WHERE user_id = p_user_id;
     PERFORM pg_notify('fw_session', p_user_id::text);
     DELETE FROM users WHERE id = p_user_id;
     RETURN FOUND;
@@ -541,5 +559,222 @@ BEGIN
     ON CONFLICT (user_id, process_id) DO UPDATE
     SET places = r.places + 1;
     RETURN true;
+END
+$$;
+
+-- The outbox: what a change has to have done outside the database. The statement of the change writes the jobs, so both happen
+-- or neither. Every table has user_id first in its key, as those of an inbox: a job is written where the inbox is.
+
+-- A lane is a queue of jobs that are done one after the other: the webhooks of one endpoint, the mails of one account. It is
+-- there as long as it has jobs. Processes lease lanes, not jobs: those of owners with few jobs come as often as those of owners
+-- with many, because a lane that was served goes to the end of the order.
+CREATE TABLE lanes (
+    user_id uuid NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    -- When it has to be looked at next.
+    due timestamptz NOT NULL,
+    lease uuid,
+    leased_until timestamptz,
+    PRIMARY KEY (user_id, kind, key)
+) WITH (fillfactor = 70);
+
+CREATE INDEX lanes_due_key ON lanes (kind, due);
+
+CREATE TABLE jobs (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    payload json NOT NULL,
+    due timestamptz NOT NULL,
+    -- The order of jobs that were due at the same moment.
+    place bigint NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, id)
+) WITH (fillfactor = 70);
+
+CREATE INDEX jobs_lane_key ON jobs (user_id, kind, key, due, place);
+
+CREATE TABLE webhooks (
+    user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    id uuid NOT NULL,
+    url text NOT NULL,
+    events text[] NOT NULL,
+    description text,
+    is_active boolean NOT NULL,
+    created_at timestamptz NOT NULL,
+    failing_since timestamptz,
+    disabled_reason text,
+    secret text NOT NULL,
+    -- Signs too, until its end.
+    old_secret text,
+    old_secret_until timestamptz,
+    PRIMARY KEY (user_id, id)
+);
+
+-- What was sent to a webhook, or is to be. The data is read when it is sent: a deleted item is in no delivery.
+CREATE TABLE deliveries (
+    user_id uuid NOT NULL,
+    webhook_id uuid NOT NULL,
+    id uuid NOT NULL,
+    type text NOT NULL,
+    feedback_id uuid,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    attempts integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    delivered_at timestamptz,
+    status_code integer,
+    error text,
+    PRIMARY KEY (user_id, webhook_id, id)
+) WITH (fillfactor = 80);
+
+CREATE INDEX deliveries_created_key ON deliveries (created_at);
+
+-- What an owner wants to be told by mail. An account without a row wants nothing.
+CREATE TABLE notifications (
+    user_id uuid PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    mail text NOT NULL,
+    timezone text NOT NULL,
+    -- What arrived up to here has been told.
+    told_cursor bigint NOT NULL
+);
+
+-- One verification token an account, of which only the SHA-256 is stored; a new one takes the place of the older one.
+CREATE TABLE email_verifications (
+    user_id uuid PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    token_hash bytea NOT NULL CONSTRAINT email_verifications_token_key UNIQUE,
+    expires_at timestamptz NOT NULL,
+    email_key text NOT NULL
+);
+
+-- Writes jobs, one for each id, with the lane that they are in.
+CREATE FUNCTION jobs_add(p_user_id uuid, p_kind text, p_key text, p_ids uuid[], p_payloads json[], p_places bigint[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    INSERT INTO jobs (user_id, id, kind, key, payload, due, place)
+    SELECT p_user_id, u.id, p_kind, p_key, u.payload, now(), u.place
+    FROM unnest(p_ids, p_payloads, p_places) AS u (id, payload, place)
+    ON CONFLICT (user_id, id) DO NOTHING;
+    -- After the jobs: whoever drops a lane holds its lock, and looks for jobs under it.
+    INSERT INTO lanes AS l (user_id, kind, key, due)
+    VALUES (p_user_id, p_kind, p_key, now())
+    ON CONFLICT (user_id, kind, key) DO UPDATE
+    SET due = least(l.due, excluded.due);
+    PERFORM pg_notify('fw_outbox', p_kind);
+END
+$$;
+
+-- Ends a lease of a lane: its next job is due when it says, but not before p_pause_seconds. A lane without jobs is dropped.
+CREATE FUNCTION lane_release(p_user_id uuid, p_kind text, p_key text, p_lease uuid, p_pause_seconds double precision)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_due timestamptz;
+BEGIN
+    PERFORM FROM lanes AS l
+    WHERE l.user_id = p_user_id AND l.kind = p_kind AND l.key = p_key AND l.lease = p_lease
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    -- This is a statement of its own so that it sees the jobs of those who had the lock before.
+    SELECT j.due INTO v_due
+    FROM jobs AS j
+    WHERE j.user_id = p_user_id AND j.kind = p_kind AND j.key = p_key
+    ORDER BY j.due
+    LIMIT 1;
+    IF v_due IS NULL THEN
+        DELETE FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = p_kind AND l.key = p_key;
+    ELSE
+        UPDATE lanes AS l
+        SET due = greatest(v_due, now() + p_pause_seconds * interval '1 second'), lease = NULL, leased_until = NULL
+        WHERE l.user_id = p_user_id AND l.kind = p_kind AND l.key = p_key;
+    END IF;
+END
+$$;
+
+-- Returns a UUIDv7 of this moment.
+CREATE FUNCTION id_new()
+RETURNS uuid
+LANGUAGE sql
+VOLATILE
+AS $$
+    SELECT id_at(gen_random_uuid(), (extract(epoch FROM clock_timestamp()) * 4096000)::bigint)
+$$;
+
+-- Tells webhooks and mail of the changes of an inbox after a cursor, all of which are of one type. Called under the inbox's lock.
+CREATE FUNCTION inbox_tell(p_user_id uuid, p_watch smallint, p_type text, p_after bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_bit smallint := CASE p_type WHEN 'feedback.created' THEN 1 WHEN 'feedback.updated' THEN 2 ELSE 4 END;
+    v_mail text;
+    v_feedback uuid[];
+    v_cursors bigint[];
+    v_ids uuid[];
+    v_webhook uuid;
+BEGIN
+    SELECT array_agg(f.id ORDER BY f.cursor), array_agg(f.cursor ORDER BY f.cursor) INTO v_feedback, v_cursors
+    FROM feedback AS f
+    WHERE f.user_id = p_user_id AND f.cursor > p_after;
+    IF v_feedback IS NULL THEN
+        RETURN;
+    END IF;
+    IF p_watch & v_bit <> 0 THEN
+        FOR v_webhook IN
+            SELECT w.id FROM webhooks AS w
+            WHERE w.user_id = p_user_id AND w.is_active AND p_type = ANY (w.events)
+            ORDER BY w.id
+        LOOP
+            v_ids := ARRAY(SELECT id_new() FROM unnest(v_feedback));
+            INSERT INTO deliveries (user_id, webhook_id, id, type, feedback_id, next_attempt_at)
+            SELECT p_user_id, v_webhook, u.id, p_type, u.feedback_id, now()
+            FROM unnest(v_ids, v_feedback) AS u (id, feedback_id);
+            PERFORM jobs_add(
+                p_user_id, 'webhook', v_webhook::text, v_ids, array_fill('{}'::json, ARRAY[cardinality(v_ids)]), v_cursors
+            );
+        END LOOP;
+    END IF;
+    IF p_watch & 8 <> 0 AND p_type = 'feedback.created' THEN
+        SELECT n.mail INTO v_mail FROM notifications AS n WHERE n.user_id = p_user_id;
+        IF v_mail = 'each' THEN
+            PERFORM jobs_add(
+                p_user_id, 'mail', 'feedback', v_feedback,
+                ARRAY(SELECT json_build_object('letter', 'feedback') FROM unnest(v_feedback)), v_cursors
+            );
+        ELSE
+            -- One digest is due at a time, and all that arrives until then is in it. Its id is the account's.
+            PERFORM jobs_add(
+                p_user_id, 'mail', 'feedback', ARRAY[p_user_id], ARRAY[json_build_object('letter', 'digest')], ARRAY[0]
+            );
+        END IF;
+    END IF;
+END
+$$;
+
+-- Notes in the inbox whom its changes are told; called after each change of a webhook or of the notifications.
+CREATE FUNCTION inbox_watch(p_user_id uuid)
+RETURNS void
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    UPDATE inboxes AS i
+    SET watch = coalesce((
+            SELECT bit_or(CASE e.type WHEN 'feedback.created' THEN 1 WHEN 'feedback.updated' THEN 2 ELSE 4 END)
+            FROM webhooks AS w
+            CROSS JOIN LATERAL unnest(w.events) AS e (type)
+            WHERE w.user_id = p_user_id AND w.is_active
+        ), 0) + CASE WHEN EXISTS (
+            SELECT FROM notifications AS n WHERE n.user_id = p_user_id AND n.mail <> 'off'
+        ) THEN 8 ELSE 0 END
+    WHERE i.user_id = p_user_id;
 END
 $$;

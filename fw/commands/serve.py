@@ -69,4 +69,6 @@ def listen_and_serve(config: Config) -> None:
         host, port = sock.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         run_server = workers.run if config.web_concurrency > 1 else server.run
-        run_server(config, sock, lambda: print(NEXT.format(version=__version__, url=url, entrance=url + entrance(config)), flush=True))
+        run_server(
+            config, sock, lambda: print(NEXT.format(version=__version__, url=url, entrance=url + entrance(config)), flush=True)
+        )
