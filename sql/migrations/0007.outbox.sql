@@ -13,6 +13,8 @@ CREATE TABLE lanes (
     due timestamptz NOT NULL,
     lease uuid,
     leased_until timestamptz,
+    -- New jobs do not bring it forward before this.
+    paused_until timestamptz,
     PRIMARY KEY (user_id, kind, key)
 ) WITH (fillfactor = 70);
 
@@ -95,16 +97,19 @@ CREATE FUNCTION jobs_add(p_user_id uuid, p_kind text, p_key text, p_ids uuid[], 
 RETURNS void
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    -- Not now(), the time at which the transaction began: of two that wait for one inbox, the later one may get it first.
+    v_now timestamptz := clock_timestamp();
 BEGIN
     INSERT INTO jobs (user_id, id, kind, key, payload, due, place)
-    SELECT p_user_id, u.id, p_kind, p_key, u.payload, now(), u.place
+    SELECT p_user_id, u.id, p_kind, p_key, u.payload, v_now, u.place
     FROM unnest(p_ids, p_payloads, p_places) AS u (id, payload, place)
     ON CONFLICT (user_id, id) DO NOTHING;
     -- After the jobs: whoever drops a lane holds its lock, and looks for jobs under it.
     INSERT INTO lanes AS l (user_id, kind, key, due)
-    VALUES (p_user_id, p_kind, p_key, now())
+    VALUES (p_user_id, p_kind, p_key, v_now)
     ON CONFLICT (user_id, kind, key) DO UPDATE
-    SET due = least(l.due, excluded.due);
+    SET due = least(l.due, greatest(excluded.due, l.paused_until));
     PERFORM pg_notify('fw_outbox', p_kind);
 END
 $$;
@@ -133,7 +138,10 @@ BEGIN
         DELETE FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = p_kind AND l.key = p_key;
     ELSE
         UPDATE lanes AS l
-        SET due = greatest(v_due, now() + p_pause_seconds * interval '1 second'), lease = NULL, leased_until = NULL
+        SET due = greatest(v_due, now() + p_pause_seconds * interval '1 second'),
+            paused_until = now() + p_pause_seconds * interval '1 second',
+            lease = NULL,
+            leased_until = NULL
         WHERE l.user_id = p_user_id AND l.kind = p_kind AND l.key = p_key;
     END IF;
 END

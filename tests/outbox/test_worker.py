@@ -178,9 +178,48 @@ async def test_a_lane_that_pauses_is_left_alone(sql: asyncpg.Connection, process
         due = "SELECT due > now() + interval '50 minutes' AND lease IS NULL FROM lanes"
         await until(lambda: sql.fetchval(due), "the lane to be given back")
     assert len(courier.begun) == 1
-    # New jobs bring it forward.
+    # Not for new jobs either.
     await add(sql, user, 4)
-    assert await sql.fetchval("SELECT due <= now() FROM lanes")
+    assert await sql.fetchval(due)
+
+
+async def test_a_new_job_brings_a_lane_forward_that_waits_for_a_later_one(
+    sql: asyncpg.Connection, processes: Processes
+) -> None:
+    user = str(uuid4())
+
+    def act(job: Job) -> None:
+        if number(job) == 1:
+            raise Later("not yet", 3600.0)
+
+    courier = Noting(act)
+    await add(sql, user, 1)
+    async with processes.running():
+        await processes.start(courier)
+        due = "SELECT due > now() + interval '50 minutes' AND lease IS NULL FROM lanes"
+        await until(lambda: sql.fetchval(due), "the lane to be given back")
+        await add(sql, user, 2)
+        await until(lambda: asyncio.sleep(0, courier.numbers() == [2]), "the new job")
+
+
+async def test_jobs_are_in_the_order_of_their_inbox_and_not_of_its_transactions(
+    sql: asyncpg.Connection, own_url: str, processes: Processes
+) -> None:
+    user = str(uuid4())
+    earlier = await asyncpg.connect(own_url)
+    try:
+        # This transaction begins first, and has its turn at the inbox after the other one.
+        async with earlier.transaction():
+            await earlier.execute("SELECT now()")
+            await add(sql, user, 1)
+            await add(earlier, user, 2)
+    finally:
+        await earlier.close()
+    courier = Noting()
+    async with processes.running():
+        await processes.start(courier)
+        await emptied(sql)
+    assert courier.numbers() == [1, 2]
 
 
 async def test_what_was_not_tried_does_not_count(sql: asyncpg.Connection, processes: Processes) -> None:
