@@ -786,3 +786,242 @@ BEGIN
     WHERE i.user_id = p_user_id;
 END
 $$;
+
+-- Makes a webhook, unless the account has p_most of them: then it returns no row.
+CREATE FUNCTION webhook_create(
+    p_user_id uuid,
+    p_id uuid,
+    p_created_at timestamptz,
+    p_url text,
+    p_events text[],
+    p_description text,
+    p_secret text,
+    p_most integer
+)
+RETURNS SETOF webhooks
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    IF (SELECT count(*) FROM webhooks AS w WHERE w.user_id = p_user_id) >= p_most THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    INSERT INTO webhooks (user_id, id, url, events, description, is_active, created_at, secret)
+    VALUES (p_user_id, p_id, p_url, p_events, p_description, true, p_created_at, p_secret)
+    RETURNING *;
+    PERFORM inbox_watch(p_user_id);
+END
+$$;
+
+-- Takes back what waits to be sent to a webhook. Called under the inbox's lock, so that nothing is added meanwhile.
+CREATE FUNCTION webhook_withdraw(p_user_id uuid, p_id uuid)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    -- The lane goes first: whoever works on it locks it first, too.
+    DELETE FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text;
+    WITH gone AS (
+        DELETE FROM jobs AS j
+        WHERE j.user_id = p_user_id AND j.kind = 'webhook' AND j.key = p_id::text
+        RETURNING j.id
+    )
+    UPDATE deliveries AS d
+    SET next_attempt_at = NULL, error = coalesce(d.error, 'the webhook was turned off')
+    FROM gone AS g
+    WHERE d.user_id = p_user_id AND d.webhook_id = p_id AND d.id = g.id;
+END
+$$;
+
+-- Changes the given fields of a webhook; the description, which may be null, if p_has_description says so. To turn it on, or to
+-- give it another address, is to begin anew: what failed before does not count.
+CREATE FUNCTION webhook_update(
+    p_user_id uuid, p_id uuid, p_url text, p_events text[], p_has_description boolean, p_description text, p_is_active boolean
+)
+RETURNS SETOF webhooks
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    RETURN QUERY
+    UPDATE webhooks AS w
+    SET url = coalesce(p_url, w.url),
+        events = coalesce(p_events, w.events),
+        description = CASE WHEN p_has_description THEN p_description ELSE w.description END,
+        is_active = coalesce(p_is_active, w.is_active),
+        failing_since = CASE WHEN p_is_active OR p_url <> w.url THEN NULL ELSE w.failing_since END,
+        disabled_reason = CASE WHEN p_is_active THEN NULL ELSE w.disabled_reason END
+    WHERE w.user_id = p_user_id AND w.id = p_id
+    RETURNING w.*;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF p_is_active IS FALSE THEN
+        PERFORM webhook_withdraw(p_user_id, p_id);
+    ELSIF p_is_active OR p_url IS NOT NULL THEN
+        UPDATE lanes AS l
+        SET due = now(), paused_until = NULL
+        WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text;
+        PERFORM pg_notify('fw_outbox', 'webhook');
+    END IF;
+    PERFORM inbox_watch(p_user_id);
+END
+$$;
+
+-- Deletes a webhook with its deliveries and what waits to be sent. Returns false if there is no such webhook.
+CREATE FUNCTION webhook_delete(p_user_id uuid, p_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    DELETE FROM webhooks AS w WHERE w.user_id = p_user_id AND w.id = p_id;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM webhook_withdraw(p_user_id, p_id);
+    DELETE FROM deliveries AS d WHERE d.user_id = p_user_id AND d.webhook_id = p_id;
+    PERFORM inbox_watch(p_user_id);
+    RETURN true;
+END
+$$;
+
+-- Turns a webhook off that does not work, takes back what waits to be sent, and has its owner told by mail. Returns false if it
+-- is not on.
+CREATE FUNCTION webhook_turn_off(p_user_id uuid, p_id uuid, p_reason text)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    v_url text;
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    UPDATE webhooks AS w
+    SET is_active = false, disabled_reason = p_reason
+    WHERE w.user_id = p_user_id AND w.id = p_id AND w.is_active
+    RETURNING w.url INTO v_url;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM webhook_withdraw(p_user_id, p_id);
+    PERFORM inbox_watch(p_user_id);
+    PERFORM jobs_add(
+        p_user_id, 'mail', 'account', ARRAY[id_new()],
+        ARRAY[json_build_object('letter', 'webhook_off', 'webhook_id', p_id, 'url', v_url, 'reason', p_reason)], ARRAY[0]
+    );
+    RETURN true;
+END
+$$;
+
+-- Queues deliveries of a webhook, in the order of their ids, and has the next one sent now, whether its lane pauses or not. Those
+-- with a job that waits begin anew. If p_is_first is set they are sent before whatever else waits.
+CREATE FUNCTION webhook_queue(p_user_id uuid, p_id uuid, p_delivery_ids uuid[], p_is_first boolean)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_due timestamptz := clock_timestamp();
+BEGIN
+    -- The lane is locked before its jobs, as by whoever works on it.
+    PERFORM FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text FOR UPDATE;
+    IF p_is_first THEN
+        SELECT least(v_due, min(j.due) - interval '1 millisecond') INTO v_due
+        FROM jobs AS j
+        WHERE j.user_id = p_user_id AND j.kind = 'webhook' AND j.key = p_id::text;
+    END IF;
+    PERFORM jobs_add(
+        p_user_id, 'webhook', p_id::text, ARRAY(SELECT u.id FROM unnest(p_delivery_ids) AS u (id) ORDER BY u.id),
+        array_fill('{}'::json, ARRAY[cardinality(p_delivery_ids)]),
+        ARRAY(SELECT generate_series(1, cardinality(p_delivery_ids))::bigint)
+    );
+    UPDATE jobs AS j
+    SET due = v_due, attempts = 0
+    WHERE j.user_id = p_user_id AND j.id = ANY (p_delivery_ids);
+    UPDATE lanes AS l
+    SET due = v_due, paused_until = NULL
+    WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text;
+END
+$$;
+
+-- Writes a delivery of the type ping, to be sent once. Returns false if there is no such webhook.
+CREATE FUNCTION webhook_ping(p_user_id uuid, p_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    v_delivery_id uuid := id_new();
+BEGIN
+    -- This keeps it from being deleted meanwhile.
+    PERFORM FROM webhooks AS w WHERE w.user_id = p_user_id AND w.id = p_id FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO deliveries (user_id, webhook_id, id, type, next_attempt_at)
+    VALUES (p_user_id, p_id, v_delivery_id, 'ping', now());
+    PERFORM webhook_queue(p_user_id, p_id, ARRAY[v_delivery_id], true);
+    RETURN true;
+END
+$$;
+
+-- Queues deliveries of a webhook once more, under their old ids: one (p_delivery_id), or those since p_since that have failed, at
+-- most p_most, without pings and what is about deleted feedback. p_after is an id below theirs. Returns how many, and null if
+-- there is no such webhook or it is turned off.
+CREATE FUNCTION webhook_resend(
+    p_user_id uuid, p_id uuid, p_delivery_id uuid, p_since timestamptz, p_after uuid, p_most integer
+)
+RETURNS integer
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    v_ids uuid[];
+BEGIN
+    PERFORM FROM webhooks AS w WHERE w.user_id = p_user_id AND w.id = p_id AND w.is_active FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    PERFORM FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text FOR UPDATE;
+    WITH again AS (
+        UPDATE deliveries AS d
+        SET next_attempt_at = now(), delivered_at = NULL, status_code = NULL, error = NULL
+        FROM (
+            SELECT o.id
+            FROM deliveries AS o
+            WHERE o.user_id = p_user_id AND o.webhook_id = p_id AND o.id = p_delivery_id
+            UNION ALL
+            (
+                SELECT o.id
+                FROM deliveries AS o
+                WHERE o.user_id = p_user_id
+                    AND o.webhook_id = p_id
+                    AND o.id > p_after
+                    AND o.created_at >= p_since
+                    AND o.delivered_at IS NULL
+                    -- Those that were queued again, and not tried since, have none.
+                    AND o.error IS NOT NULL
+                    AND (o.type = 'feedback.deleted' OR EXISTS (
+                        SELECT FROM feedback AS f
+                        WHERE f.user_id = p_user_id AND f.id = o.feedback_id AND f.deleted_at IS NULL
+                    ))
+                ORDER BY o.id
+                LIMIT p_most
+            )
+        ) AS c
+        WHERE d.user_id = p_user_id AND d.webhook_id = p_id AND d.id = c.id
+        RETURNING d.id
+    )
+    SELECT array_agg(a.id) INTO v_ids FROM again AS a;
+    IF v_ids IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM webhook_queue(p_user_id, p_id, v_ids, p_delivery_id IS NOT NULL);
+    RETURN cardinality(v_ids);
+END
+$$;
+

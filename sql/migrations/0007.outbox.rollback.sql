@@ -210,6 +210,14 @@ BEGIN
 END
 $$;
 
+DROP FUNCTION webhook_resend (uuid, uuid, uuid, timestamptz, uuid, integer);
+DROP FUNCTION webhook_ping (uuid, uuid);
+DROP FUNCTION webhook_queue (uuid, uuid, uuid[], boolean);
+DROP FUNCTION webhook_turn_off (uuid, uuid, text);
+DROP FUNCTION webhook_delete (uuid, uuid);
+DROP FUNCTION webhook_update (uuid, uuid, text, text[], boolean, text, boolean);
+DROP FUNCTION webhook_withdraw (uuid, uuid);
+DROP FUNCTION webhook_create (uuid, uuid, timestamptz, text, text[], text, text, integer);
 DROP FUNCTION inbox_watch (uuid);
 DROP FUNCTION inbox_tell (uuid, smallint, text, bigint);
 DROP FUNCTION id_new ();
