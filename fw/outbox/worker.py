@@ -170,7 +170,11 @@ class Outbox:
             return
         finally:
             with suppress(Problem):
-                await asyncio.shield(self._database.change("outbox.release", user_id, kind, key, self._lease, pause))
+                released = await asyncio.shield(
+                    self._database.change("outbox.release", user_id, kind, key, self._lease, pause)
+                )
+                if released and released["is_due"]:
+                    self._hints[kind].set()
 
     async def _attempt(self, kind: str, job: Job) -> float:
         """Try to do a job. Returns for how many seconds its lane is to be left alone."""

@@ -115,8 +115,9 @@ END
 $$;
 
 -- Ends a lease of a lane: its next job is due when it says, but not before p_pause_seconds. A lane without jobs is dropped.
+-- Returns whether the next job is due already: nobody gives a hint of that.
 CREATE FUNCTION lane_release(p_user_id uuid, p_kind text, p_key text, p_lease uuid, p_pause_seconds double precision)
-RETURNS void
+RETURNS boolean
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -126,7 +127,7 @@ BEGIN
     WHERE l.user_id = p_user_id AND l.kind = p_kind AND l.key = p_key AND l.lease = p_lease
     FOR UPDATE;
     IF NOT FOUND THEN
-        RETURN;
+        RETURN false;
     END IF;
     -- This is a statement of its own so that it sees the jobs of those who had the lock before.
     SELECT j.due INTO v_due
@@ -144,6 +145,7 @@ BEGIN
             leased_until = NULL
         WHERE l.user_id = p_user_id AND l.kind = p_kind AND l.key = p_key;
     END IF;
+    RETURN coalesce(v_due <= now() AND p_pause_seconds = 0, false);
 END
 $$;
 

@@ -148,6 +148,16 @@ async def test_a_backlog_delays_nobody_else(sql: asyncpg.Connection, processes: 
     assert place - before <= 2 * worker.JOBS_AT_ONCE
 
 
+async def test_a_lone_lane_does_not_wait_for_the_next_sweep(
+    sql: asyncpg.Connection, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "SWEEP_SECONDS", 3600.0)
+    await add(sql, str(uuid4()), *range(3 * worker.JOBS_AT_ONCE))
+    async with processes.running():
+        await processes.start(Noting())
+        await emptied(sql)
+
+
 async def test_a_job_comes_later_and_its_lane_goes_on(sql: asyncpg.Connection, processes: Processes) -> None:
     user = str(uuid4())
 

@@ -50,8 +50,8 @@ WHERE j.user_id = $1 AND j.id = $2
 RETURNING j.id;
 
 -- name: release
--- Ends a lease ($4) of a lane, which is left alone for $5 seconds.
-SELECT lane_release($1, $2, $3, $4, $5);
+-- Ends a lease ($4) of a lane, which is left alone for $5 seconds. Tells whether its next job is due already.
+SELECT lane_release($1, $2, $3, $4, $5) AS is_due;
 
 -- name: next_due
 -- Tells in how many seconds the next lane of a kind is due that nobody has leased; null if there is none.
