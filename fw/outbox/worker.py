@@ -170,9 +170,7 @@ class Outbox:
             return
         finally:
             with suppress(Problem):
-                released = await asyncio.shield(
-                    self._database.change("outbox.release", user_id, kind, key, self._lease, pause)
-                )
+                released = await asyncio.shield(self._database.change("outbox.release", user_id, kind, key, self._lease, pause))
                 if released and released["is_due"]:
                     self._hints[kind].set()
 

@@ -12,7 +12,7 @@ from fw.webhooks.addresses import is_ipv4, is_numeric, is_public
 MOST: Final = 2000
 WRONG: Final = re.compile(rf"[{SPACE}\x00-\x1f\x7f\\#<>\"^`{{|}}]")
 """What may not stand in an address as it is; "#" begins a fragment, which is never sent."""
-AUTHORITY: Final = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]+)")
+BEGINNING: Final = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?:@\[\]]+|\[[^/?@\[\]]+\])(:[0-9]{1,5})?([/?].*)?")
 NAME: Final = re.compile(r"(?=.{1,253}\.?$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.?")
 """A name of DNS, in lower case and IDNA."""
 
@@ -28,11 +28,10 @@ class WebhookUrl(Rule[str]):
             raise ValidationError("Must be text.")
         if len(value) > MOST:
             raise ValidationError(f"Must have at most {MOST:,} characters.")
-        match = AUTHORITY.match(storable(value))
-        if not match or WRONG.search(value):
-            raise ValidationError("Must be an https:// address without spaces and without a fragment ('#').")
-        if "@" in match[1]:
-            raise ValidationError("Must have no name or password in it: the signature tells who sends.")
+        if WRONG.search(storable(value)) or not BEGINNING.fullmatch(value):
+            raise ValidationError(
+                "Must be an https:// address, without spaces, without a name or password, and without a fragment ('#')."
+            )
         return spelled(value)
 
     def describe(self) -> dict[str, Any]:
