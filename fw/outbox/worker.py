@@ -72,8 +72,11 @@ class Courier(Protocol):
     lanes_at_once: int
     """How many lanes one process serves at the same time."""
 
-    async def deliver(self, job: Job) -> None:
-        """Do a job. Raises `Later` or `Never`; any other exception is logged, and the job comes again."""
+    async def deliver(self, job: Job) -> bool | None:
+        """Do a job. Raises `Later` or `Never`; any other exception is logged, and the job comes again.
+
+        Returns true if a statement of its own has removed the job already.
+        """
 
 
 @dataclass
@@ -181,7 +184,7 @@ class Outbox:
             if job.attempts > MOST_ATTEMPTS:
                 raise Never("too many attempts")
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                await self._couriers[kind].deliver(job)
+                is_removed = await self._couriers[kind].deliver(job)
         except Later as later:
             if later.is_counted:
                 tally.failed[later.reason] += 1
@@ -198,6 +201,8 @@ class Outbox:
             return 0.0
         else:
             tally.done += 1
+            if is_removed:
+                return 0.0
         await self._database.change("outbox.finish", job.user_id, job.id)
         return 0.0
 

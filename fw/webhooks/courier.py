@@ -79,19 +79,19 @@ class WebhookCourier:
             self._session = open_session(context, self._allow_private, f"FeedbackWave/{__version__}")
         return self._session
 
-    async def deliver(self, job: Job) -> None:
+    async def deliver(self, job: Job) -> bool:
         names = (job.user_id, job.key, job.id)
         row = await self._database.row("webhooks.to_send", *names)
         if row is None:
-            return
+            return False
         if reason := why_ended(row):
             await self._database.change("webhooks.ended", *names, reason)
-            return
+            return False
         outcome = await self._attempt(job, row)
         if outcome.error:
-            await self._note_failure(job, row, outcome)
-        else:
-            await self._database.change("webhooks.delivered", *names, outcome.status)
+            raise await self._note_failure(job, row, outcome)
+        await self._database.change("webhooks.delivered", *names, outcome.status)
+        return True
 
     async def _attempt(self, job: Job, row: Row) -> Outcome:
         if why_refused(row["url"], self._allow_private):
@@ -108,19 +108,19 @@ class WebhookCourier:
         except (ClientError, OSError, ValueError) as error:
             return Outcome(None, in_words(error))
 
-    async def _note_failure(self, job: Job, row: Row, outcome: Outcome) -> None:
-        """Note a failed attempt. Raises `Later`, or `Never` if it was the last one."""
+    async def _note_failure(self, job: Job, row: Row, outcome: Outcome) -> Later | Never:
+        """Note a failed attempt, and return what it means for the job."""
         names, is_ping = (job.user_id, job.key, job.id), row["type"] == PING
         delay = None if is_ping else delay_after(job.attempts)
         noted = await self._database.change("webhooks.failed", *names, outcome.status, outcome.error, delay, not is_ping)
         failing_seconds = noted["failing_seconds"] if noted else 0.0
         if row["is_active"] and (reason := why_off(outcome, failing_seconds, job.attempts)):
             await self._database.change("webhooks.turn_off", job.user_id, job.key, reason)
-            raise Never(outcome.error)
+            return Never(outcome.error)
         if delay is None:
-            raise Never(outcome.error)
+            return Never(outcome.error)
         # The longer it has failed, the less it is troubled with what else waits for it, and the fewer turns it takes.
-        raise Later(outcome.error, delay, pause=min(PAUSE_SECONDS, max(delay, failing_seconds)))
+        return Later(outcome.error, delay, pause=min(PAUSE_SECONDS, max(delay, failing_seconds)))
 
 
 def why_ended(row: Row) -> str:

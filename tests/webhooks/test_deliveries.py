@@ -27,7 +27,8 @@ HOUR_AGO = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have what failed hold up nothing else."""
+    """Have what failed hold up nothing else, and not come again by itself."""
+    monkeypatch.setattr(courier, "DELAYS", (3600.0,) * 7)
     monkeypatch.setattr(courier, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.05)
 
