@@ -40,9 +40,7 @@ FAILING_SECONDS: Final = 5 * 86400.0
 ANSWER_BYTES: Final = 64 * 1024
 """How much of an answer is read. It says nothing that is used, but a sender that stops reading is an error to some servers."""
 GONE: Final = 410
-ABOUT_SENDING: Final = frozenset(
-    ("url", "is_active", "failing_since", "secret", "old_secret", "type", "happened_at", "feedback_id")
-)
+ABOUT_SENDING: Final = frozenset(("url", "is_active", "secret", "old_secret", "type", "happened_at", "feedback_id"))
 """The columns of what is to be sent that are no part of the feedback."""
 
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
@@ -75,7 +76,8 @@ class Resolver(AbstractResolver):
                 found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
             except (OSError, UnicodeError) as error:
                 failed = error
-            if not loop.is_closed():
+            # After the end of the loop nobody waits for the answer.
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(tell, found, failed)
 
         threading.Thread(target=ask, name="webhook name", daemon=True).start()

@@ -57,7 +57,7 @@ SELECT webhook_resend($1, $2, $3, $4, $5, $6) AS queued;
 -- name: to_send
 -- All that a delivery ($3) of a webhook ($2) is made of: the webhook, the delivery, and its feedback as it is now, with nulls if
 -- that is deleted.
-SELECT w.url, w.is_active, w.failing_since, w.secret, CASE WHEN w.old_secret_until > now() THEN w.old_secret END AS old_secret,
+SELECT w.url, w.is_active, w.secret, CASE WHEN w.old_secret_until > now() THEN w.old_secret END AS old_secret,
     d.type, d.created_at AS happened_at, d.feedback_id, {feedback.feedback}
 FROM webhooks AS w
 JOIN deliveries AS d ON d.user_id = w.user_id AND d.webhook_id = w.id
@@ -75,9 +75,11 @@ WITH noted AS (
     UPDATE webhooks AS w
     SET failing_since = NULL
     WHERE w.user_id = $1 AND w.id = $2 AND w.failing_since IS NOT NULL
+    RETURNING w.id
 )
 DELETE FROM jobs AS j
-WHERE j.user_id = $1 AND j.id = $3
+-- The webhook is locked first, as by whoever turns it off.
+WHERE j.user_id = $1 AND j.id = $3 AND (SELECT count(*) FROM well) >= 0
 RETURNING j.id;
 
 -- name: failed
