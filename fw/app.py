@@ -56,8 +56,10 @@ def create_app(config: Config) -> web.Application:
     app[TOKENS] = Tokens(config, database)
     passwords = app[PASSWORDS] = Passwords(config)
     limits = app[LIMITS] = Limits(config, database)
-    webhooks = WebhookCourier(config, database)
-    outbox = app[OUTBOX] = Outbox(database, background, {"webhook": webhooks})
+    # A burst of jobs must not keep requests waiting.
+    aside = database.share(max(1, config.db_pool // 2))
+    webhooks = WebhookCourier(config, aside)
+    outbox = app[OUTBOX] = Outbox(aside, background, {"webhook": webhooks})
     bus = app[BUS] = make_bus(config)
     hints = {INBOXES: hub.wake, SESSIONS: hub.check_sessions, OUTBOX_HINTS: outbox.wake}
     listener = app[LISTENER] = Listener(bus, hints, hub.wake_all, background)

@@ -117,7 +117,6 @@ async def test_no_cookies_are_kept(open_minded: ClientSession, receiver: Receive
 
 
 async def test_a_name_that_nobody_answers_for_takes_no_others_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "RESOLVE_SECONDS", 0.1)
     go_on = threading.Event()
     real = socket.getaddrinfo
 
@@ -128,8 +127,11 @@ async def test_a_name_that_nobody_answers_for_takes_no_others_time(monkeypatch: 
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     found = Resolver(allow_private=False)
+    monkeypatch.setattr(resolver, "RESOLVE_SECONDS", 0.1)
     silent = [asyncio.create_task(found.resolve("silent.test", 443)) for _ in range(50)]
     await asyncio.sleep(0)
+    monkeypatch.undo()
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     assert [each["host"] for each in await found.resolve("hook.test", 443)] == ["93.184.216.34"]
     results = await asyncio.gather(*silent, return_exceptions=True)
     assert {type(result) for result in results} == {NotResolved}
