@@ -1,6 +1,7 @@
 """What a receiver gets, and what is done if it does not take it."""
 
 import asyncio
+import socket
 import ssl
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +14,8 @@ from standardwebhooks import WebhookVerificationError
 
 from fw.outbox import worker
 from fw.webhooks import courier, resolver
-from tests.conftest import MakeUser
-from tests.support.people import Person, body, nothing
+from tests.conftest import MakeClient, MakeUser
+from tests.support.people import Person, body, make_person, nothing
 from tests.support.receiver import Got, Receiver, attempted, deliveries, hanging, make_webhook, receiving
 from tests.support.servers import certificate, free_port, listening, silence
 from tests.support.waiting import until
@@ -335,6 +336,33 @@ async def test_no_more_than_64_kib_of_an_answer_are_read(user: Person) -> None:
         await asyncio.wait_for(ended.wait(), 10)
     # Beside what was read there is what the kernel and the two ends have buffered.
     assert sent < 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("http://hook.test/", "the address is not https"),
+        ("https://127.0.0.1/", "the address is not public"),
+        # A name that is found to lead here when something is to be sent.
+        ("https://hook.test/", "the address is not public"),
+    ],
+)
+async def test_nothing_is_sent_to_where_it_must_not_go(
+    url: str, error: str, make_client: MakeClient, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def look_up(host: str, port: int, *rest: Any, **options: Any) -> Any:
+        return real("127.0.0.1" if host == "hook.test" else host, port, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    user = await make_person(await make_client(webhook_allow_private=False))
+    webhook = await make_webhook(user, "https://hook.test/")
+    # As one that was made when the server had other settings.
+    await sql.execute("UPDATE webhooks SET url = $2 WHERE id = $1", webhook["id"], url)
+    await user.receive()
+    found = await attempted(user, webhook)
+    assert (found["status_code"], found["error"]) == (None, error)
 
 
 async def test_a_certificate_that_nobody_vouches_for(user: Person, tmp_path: Path) -> None:
