@@ -8,7 +8,7 @@ from marshmallow import fields, validate
 from fw import ids
 from fw.accounts.tokens import CALLER
 from fw.config import CONFIG
-from fw.database.pool import DATABASE
+from fw.database.pool import DATABASE, STATEMENT_SECONDS
 from fw.errors import Invalid, NotFound
 from fw.web import paging
 from fw.web.fields import After, Flag, Many, Text, Whole, says
@@ -138,7 +138,10 @@ async def update(request: web.Request) -> web.Response:
 @operation("webhooks_delete", Answer(204), refuses=(NotFound,))
 async def delete(request: web.Request) -> web.Response:
     """Delete one of the caller's webhooks, with its deliveries and what waits to be sent."""
-    row = await request.app[DATABASE].change("webhooks.delete", request[CALLER].user_id, path_id(request))
+    # There may be many deliveries.
+    row = await request.app[DATABASE].change(
+        "webhooks.delete", request[CALLER].user_id, path_id(request), seconds=STATEMENT_SECONDS
+    )
     if row is None or not row["deleted"]:
         raise NotFound
     return web.Response(status=204)
