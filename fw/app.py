@@ -12,6 +12,7 @@ from fw.accounts.tokens import TOKENS, Tokens
 from fw.background import BACKGROUND, Background
 from fw.config import CONFIG, Config
 from fw.database.bus import BUS, INBOXES, SESSIONS, make_bus
+from fw.database.bus import OUTBOX as OUTBOX_HINTS
 from fw.database.listener import LISTENER, Listener
 from fw.database.pool import DATABASE, Database
 from fw.database.purge import Purge
@@ -22,6 +23,7 @@ from fw.inbox.intake import INTAKE, Intake
 from fw.inbox.newcomers import NEWCOMERS, Newcomers
 from fw.inbox.readers import READERS, Readers
 from fw.inbox.searches import SEARCHES, Searches
+from fw.outbox.worker import OUTBOX, Outbox
 from fw.routes import ROUTES, routes_of
 from fw.telemetry.access_log import REQUEST_LOG, RequestLog
 from fw.telemetry.metrics import METRICS, Metrics
@@ -30,6 +32,7 @@ from fw.web.envelope import add_headers, envelope
 from fw.web.limits import LIMITS, Limits
 from fw.web.router import add_routes
 from fw.web.turns import LONG_TURNS, TURNS, Turns
+from fw.webhooks.courier import WebhookCourier
 from fw.widgets.counters import COUNTERS, Counters
 from fw.widgets.known_inboxes import KNOWN_INBOXES, KnownInboxes
 
@@ -57,8 +60,13 @@ def create_app(config: Config) -> web.Application:
     app[TOKENS] = Tokens(config, database)
     passwords = app[PASSWORDS] = Passwords(config)
     limits = app[LIMITS] = Limits(config, database)
+    # A burst of jobs must not keep requests waiting.
+    aside = database.share(max(1, config.db_pool // 2))
+    webhooks = WebhookCourier(config, aside)
+    outbox = app[OUTBOX] = Outbox(aside, background, {"webhook": webhooks})
     bus = app[BUS] = make_bus(config)
-    listener = app[LISTENER] = Listener(bus, {INBOXES: hub.wake, SESSIONS: hub.check_sessions}, hub.wake_all, background)
+    hints = {INBOXES: hub.wake, SESSIONS: hub.check_sessions, OUTBOX_HINTS: outbox.wake}
+    listener = app[LISTENER] = Listener(bus, hints, hub.wake_all, background)
     intake = app[INTAKE] = Intake(database, bus)
     app[COUNTERS] = Counters(database, background)
     app[KNOWN_INBOXES] = KnownInboxes()
@@ -77,6 +85,8 @@ def create_app(config: Config) -> web.Application:
         listener,
         intake,
         app[COUNTERS],
+        webhooks,
+        outbox,
         Purge(database, background),
     )
     app.cleanup_ctx.extend(context(part) for part in parts)

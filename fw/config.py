@@ -250,6 +250,7 @@ class Config:
     pages: bool = setting("FW_PAGES", parse_switch, True)
     front_page: bool = setting("FW_FRONT_PAGE", parse_switch, True)
     smtp_url: str = setting("FW_SMTP_URL", parse_smtp_url, "", is_secret=True)
+    webhook_allow_private: bool = setting("FW_WEBHOOK_ALLOW_PRIVATE", parse_switch, False)
     log_format: LogFormat = setting("FW_LOG_FORMAT", one_of("json", "text"), "json")  # noqa: RUF009
     log_level: str = setting("FW_LOG_LEVEL", parse_log_level, "INFO")
     bcrypt_cost: int = setting("FW_BCRYPT_COST", whole(*COSTS), 12)

@@ -10,6 +10,7 @@ from fw.inbox import bulk, changes, channel, items, listing, submissions
 from fw.pages import files, front, inbox, links, public
 from fw.telemetry import health
 from fw.web.route import Route, anyone, anyone_anywhere, by_itself, operator, owner, owner_or_billing, page
+from fw.webhooks import deliveries, endpoints
 from fw.widgets import demo, script, statistics
 from fw.widgets import owner as own_widgets
 from fw.widgets import public as public_widgets
@@ -59,6 +60,16 @@ ROUTES: Final = (
     anyone_anywhere("POST", "/api/widgets/{id}/feedback", public_widgets.submit),
     anyone_anywhere("POST", "/api/widgets/{id}/events", public_widgets.count_event),
     anyone_anywhere("GET", "/widget.js", script.script),
+    # Webhooks
+    owner("GET", "/api/webhooks", endpoints.list_own),
+    owner("POST", "/api/webhooks", endpoints.create),
+    owner("GET", "/api/webhooks/{id}", endpoints.show),
+    owner("PUT", "/api/webhooks/{id}", endpoints.update),
+    owner("DELETE", "/api/webhooks/{id}", endpoints.delete),
+    owner("POST", "/api/webhooks/{id}/secret", endpoints.rotate_secret),
+    owner("POST", "/api/webhooks/{id}/test", endpoints.ping),
+    owner("GET", "/api/webhooks/{id}/deliveries", deliveries.list_deliveries),
+    owner("POST", "/api/webhooks/{id}/resend", deliveries.resend_deliveries),
 )
 
 # Pages for people, which are no part of the API.

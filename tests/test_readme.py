@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,18 +16,10 @@ from yarl import URL
 
 from tests.support.browsing import browse, needs_browser
 from tests.support.processes import fw
+from tests.support.snippets import snippet
 from tests.support.waiting import until
 
-README = Path(__file__).parent.parent / "README.md"
-
 pytestmark = pytest.mark.slow
-
-
-def snippet(name: str) -> str:
-    """Return the code that follows the comment with this name."""
-    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", README.read_text(), re.DOTALL)
-    assert found, f"the README has no {name}"
-    return found[1]
 
 
 def server(folder: Path, database_url: str, **settings: str) -> Any:

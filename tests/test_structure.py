@@ -11,6 +11,7 @@ from fw.database import purge
 from fw.database.statements import ROOT as SQL_ROOT
 from fw.database.statements import statements
 from fw.inbox import listing
+from fw.webhooks.webhook import EVENTS
 
 ROOMS = (
     "__main__",
@@ -106,7 +107,8 @@ def named_statements(name: str) -> Iterator[str]:
                 yield str(first.value)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             file, _, rest = node.value.partition(".")
-            if file in rooms_of_statements() and re.fullmatch(r"\w+", rest):
+            # The events of webhooks are named alike.
+            if file in rooms_of_statements() and re.fullmatch(r"\w+", rest) and node.value not in EVENTS:
                 yield node.value
 
 

@@ -13,12 +13,12 @@ USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
 RESERVED: Final = frozenset(
     # Words that stand in a path, or may one day, in the place of a username.
     "bulk changes events export feedback labels live login logout me notifications password premium profile read receipts "
-    "register reset sessions stats tokens unread verify widgets "
+    "register reset sessions stats tokens unread verify webhooks widgets "
     # Names that readers would mistake for the service itself.
     "about abuse account accounts admin administrator api auth billing blog contact dashboard docs email feedbackwave health "
     "help home inbox info legal mail metrics moderator null official openapi owner postmaster pricing privacy problems ready "
     "root security service settings signin signup sitemap static status support system team terms undefined user username "
-    "users web webmaster widget www".split()
+    "users web webhook webmaster widget www".split()
 )
 NOT_IN_URLS: Final = rf"{SPACE}\x00-\x1f\x7f\x22<>\\^`{{|}}"
 HTTPS: Final = rf"[Hh][Tt][Tt][Pp][Ss]://([^{NOT_IN_URLS}/?#@:\[\]]+|\[({IPV6})\])(:({PORT}))?([/?#][^{NOT_IN_URLS}]*)?"

@@ -1,4 +1,5 @@
-"""The bus that carries hints between processes, that inboxes have moved or sessions have ended: by NOTIFY or by Redis.
+"""The bus that carries hints between processes: that inboxes have moved, sessions have ended, or (by NOTIFY alone, and with the
+kind of the jobs in the place of ids) the outbox has jobs. By NOTIFY or by Redis.
 
 A process that gets a hint reads the table, so a lost hint costs time and never data.
 """
@@ -20,6 +21,7 @@ log = logging.getLogger("fw.bus")
 
 INBOXES: Final = "fw_inbox"
 SESSIONS: Final = "fw_session"
+OUTBOX: Final = "fw_outbox"
 CONNECT_SECONDS: Final = 5.0
 PUBLISH_SECONDS: Final = 0.5
 AWAY_SECONDS: Final = 2.0
@@ -105,6 +107,7 @@ class PostgresBus:
                     connection = await asyncpg.connect(self._url, server_settings={"application_name": "feedbackwave listener"})
                     await connection.add_listener(INBOXES, take)
                     await connection.add_listener(SESSIONS, take)
+                    await connection.add_listener(OUTBOX, take)
             except (*BROKEN, asyncpg.PostgresError) as error:
                 raise Lost(type(error).__name__) from error
             yield PostgresSubscription(connection)

@@ -18,6 +18,8 @@ log = logging.getLogger("fw.database")
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
+Run = Callable[[str, Callable[[Any], Awaitable[Any]], float], Awaitable[Any]]
+"""Runs a function on a connection, for a statement with this name, within so many seconds."""
 
 USUAL_SECONDS: Final = 5.0
 """How long a statement may take, with the wait for its connection; then the server is taken for dead."""
@@ -103,6 +105,10 @@ class Database:
             settings["plan_cache_mode"] = "force_generic_plan"
         return settings
 
+    def share(self, most: int) -> "Share":
+        """Return a part of the connections, for work in the background."""
+        return Share(self._config, self._run, most)
+
     async def rows(self, name: str, *arguments: Any) -> Sequence[Row]:
         """Read all rows. If the connection breaks, the statement is tried once more."""
         return await self._read(name, lambda connection: connection.fetch(self._statements[name], *arguments))
@@ -174,6 +180,23 @@ class Database:
                 raise
             finally:
                 await pool.release(connection, timeout=CLOSE_SECONDS)
+
+
+class Share(Database):
+    """Runs statements on at most so many connections of another one, and leaves the rest to requests.
+
+    It is opened and closed with that. A statement waits for its turn as long as it takes.
+    """
+
+    def __init__(self, config: Config, run: Run, most: int) -> None:
+        super().__init__(config)
+        self._run_on_whole = run
+        self._places = asyncio.Semaphore(most)
+
+    async def _run(self, name: str, run: Callable[[Any], Awaitable[T]], seconds: float) -> T:
+        async with self._places:
+            found: T = await self._run_on_whole(name, run, seconds)
+            return found
 
 
 DATABASE: Final[web.AppKey[Database]] = web.AppKey("database")

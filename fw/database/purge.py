@@ -20,6 +20,7 @@ STATEMENTS: Final = (
     "attempts",
     "reader_processes",
     "reader_places",
+    "deliveries",
 )
 
 

@@ -16,19 +16,24 @@ BLOCK: Final = re.compile(r"^-- (name|fragment): (\w+)\n", re.MULTILINE)
 def statements() -> Mapping[str, str]:
     """Read `sql/queries`: the statement `-- name: one` of `feedback.sql` is `feedback.one`.
 
-    A `-- fragment: x` takes the place of every `{x}` in its file.
+    A `-- fragment: x` takes the place of every `{x}` in its file, and of every `{file.x}` in the others.
     """
     found: dict[str, str] = {}
-    for file in sorted((ROOT / "queries").rglob("*.sql")):
-        _, *parts = BLOCK.split(file.read_text(encoding="utf-8"))
-        blocks = list(zip(parts[0::3], parts[1::3], parts[2::3], strict=True))
-        fragments = {f"{{{name}}}": text.strip() for kind, name, text in blocks if kind == "fragment"}
-        for kind, name, text in blocks:
-            if kind == "name":
-                whole = text.strip().removesuffix(";")
-                for place, fragment in fragments.items():
-                    whole = whole.replace(place, fragment)
-                found[f"{file.stem}.{name}"] = whole
+    files = {file.stem: BLOCK.split(file.read_text(encoding="utf-8"))[1:] for file in (ROOT / "queries").rglob("*.sql")}
+    blocks = [
+        (stem, kind, name, text.strip())
+        for stem, parts in sorted(files.items())
+        for kind, name, text in zip(parts[0::3], parts[1::3], parts[2::3], strict=True)
+    ]
+    fragments = [(stem, name, text) for stem, kind, name, text in blocks if kind == "fragment"]
+    for stem, kind, name, text in blocks:
+        if kind == "name":
+            whole = text.removesuffix(";")
+            for home, fragment, filling in fragments:
+                whole = whole.replace(f"{{{home}.{fragment}}}", filling)
+                if home == stem:
+                    whole = whole.replace(f"{{{fragment}}}", filling)
+            found[f"{stem}.{name}"] = whole
     return found
 
 

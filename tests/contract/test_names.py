@@ -11,15 +11,17 @@ OPERATIONS = """
     auth_change_password auth_end_other_sessions auth_login auth_logout auth_me auth_register auth_reset_password docs_asset
     docs_description docs_page docs_problem docs_problems feedback_change_many feedback_changes feedback_delete
     feedback_list_inbox feedback_mark feedback_mark_many feedback_show feedback_submit health_alive health_metrics
-    health_ready live_follow users_delete users_public users_set_premium users_update_profile widgets_config
-    widgets_count_event widgets_create widgets_delete widgets_list_own widgets_script widgets_show widgets_stats widgets_submit
-    widgets_update
+    health_ready live_follow users_delete users_public users_set_premium users_update_profile webhooks_create
+    webhooks_delete webhooks_list_deliveries webhooks_list_own webhooks_ping webhooks_resend_deliveries
+    webhooks_rotate_secret webhooks_show webhooks_update widgets_config widgets_count_event widgets_create widgets_delete
+    widgets_list_own widgets_script widgets_show widgets_stats widgets_submit widgets_update
 """
 SCHEMAS = """
-    Changed Changes CreatedEvent DayStats DeletedEvent Feedback FeedbackBulkChange FeedbackHello FeedbackMark FeedbackMarkMany
-    FeedbackSubmit Health HelloEvent Inbox Me Problem PublicUser Readiness Receipt ResyncEvent Session Stats StatsTotals
-    UpdatedEvent User UserAccountDeletion UserLogin UserLoginForm UserPasswordChange UserPasswordReset UserPremium UserProfile
-    UserRegister Widget WidgetChange WidgetConfig WidgetCreate WidgetEvent WidgetSettings WidgetSubmit Widgets
+    Changed Changes CreatedEvent DayStats DeletedEvent Deliveries Delivery Feedback FeedbackBulkChange FeedbackHello
+    FeedbackMark FeedbackMarkMany FeedbackSubmit Health HelloEvent Inbox Me Problem PublicUser Queued Readiness Receipt
+    ResyncEvent Session Stats StatsTotals UpdatedEvent User UserAccountDeletion UserLogin UserLoginForm UserPasswordChange
+    UserPasswordReset UserPremium UserProfile UserRegister Webhook WebhookChange WebhookCreate WebhookCreated WebhookResend
+    WebhookSecret Webhooks Widget WidgetChange WidgetConfig WidgetCreate WidgetEvent WidgetSettings WidgetSubmit Widgets
 """
 SECURITY = "bearer billing cookie metrics password"
 
@@ -40,7 +42,16 @@ def test_operations_keep_their_names(described: dict[str, Any]) -> None:
 def test_an_operation_is_in_the_group_that_its_name_begins_with(described: dict[str, Any]) -> None:
     for operation in operations(described):
         assert operation["tags"] == [operation["operationId"].partition("_")[0]]
-    assert [tag["name"] for tag in described["tags"]] == ["auth", "users", "feedback", "live", "widgets", "health", "docs"]
+    assert [tag["name"] for tag in described["tags"]] == [
+        "auth",
+        "users",
+        "feedback",
+        "live",
+        "widgets",
+        "webhooks",
+        "health",
+        "docs",
+    ]
 
 
 def test_schemas_keep_their_names(described: dict[str, Any]) -> None:

@@ -43,6 +43,26 @@ async def test_serves_who_waits_longest_first(config: Config) -> None:
     assert late <= CONNECTIONS, f"somebody was overtaken by {late}"
 
 
+async def test_work_in_the_background_leaves_connections_to_others(config: Config) -> None:
+    running = 0
+    go_on = asyncio.Event()
+
+    async def hold(connection: Any) -> None:
+        nonlocal running
+        running += 1
+        await go_on.wait()
+
+    async with Database(replace(config, db_pool=CONNECTIONS)) as database:
+        share = database.share(CONNECTIONS - 1)
+        holding = [asyncio.create_task(share._run("a test", hold, 20.0)) for _ in range(GREEDY)]
+        await until(lambda: asyncio.sleep(0, running == CONNECTIONS - 1), "the share to be used up")
+        assert await database.ping(10.0)
+        assert running == CONNECTIONS - 1
+        go_on.set()
+        await asyncio.gather(*holding)
+    assert running == GREEDY
+
+
 class Plain:
     """A server that speaks no TLS, and keeps what it is told all the same."""
 

@@ -13,26 +13,21 @@ import psutil
 import psycopg
 import pytest
 
-from fw.database.embedded import Cluster, _ensure_made, _ensure_running, _is_running
+from fw.database.embedded import Cluster
 from tests.support.load import more, under_load
 from tests.support.people import PASSWORD
+from tests.support.postgres import own_cluster, start_cluster, stop_cluster
 from tests.support.processes import Process, fw
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-OPTIONS = ("fsync=off", "max_connections=100")
-
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A PostgreSQL of the test's own, to be stopped and started."""
-    (tmp_path / "own").mkdir()
-    found = _ensure_made(tmp_path / "own")
-    _ensure_running(found, OPTIONS)
-    yield found
-    if _is_running(found):
-        found.run("pg_ctl", "stop", "-m", "immediate", "-w")
+    with own_cluster(tmp_path / "own") as found:
+        yield found
 
 
 @contextlib.contextmanager
@@ -91,9 +86,9 @@ async def test_postgresql_is_stopped_and_started(tmp_path: Path, cluster: Cluste
         # They meet at an empty database: one migrates.
         urls = [await server.url() for server in both]
         async with under_load(urls, a_name()):
-            await asyncio.to_thread(cluster.run, "pg_ctl", "stop", "-m", mode, "-w")
+            await asyncio.to_thread(stop_cluster, cluster, mode)
             await asyncio.sleep(0.5)
-            await asyncio.to_thread(_ensure_running, cluster, OPTIONS)
+            await asyncio.to_thread(start_cluster, cluster)
         for server in both:
             assert server.process.returncode is None, server.output
 

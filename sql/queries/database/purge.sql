@@ -127,3 +127,19 @@ SELECT count(*)::integer AS purged FROM gone;
     RETURNING 1
 )
 SELECT count(*)::integer AS purged FROM gone;
+
+-- name: deliveries
+-- Deliveries of thirty days ago.
+{turn}, gone AS (
+    DELETE FROM deliveries AS v
+    USING (
+        SELECT o.user_id, o.webhook_id, o.id
+        FROM deliveries AS o
+        WHERE o.created_at < now() - interval '30 days' AND (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1::integer
+        FOR UPDATE SKIP LOCKED
+    ) AS d
+    WHERE v.user_id = d.user_id AND v.webhook_id = d.webhook_id AND v.id = d.id
+    RETURNING 1
+)
+SELECT count(*)::integer AS purged FROM gone;

@@ -1,0 +1,1 @@
+"""The outbox: what changes have to have done outside the database, and mail."""

@@ -1,0 +1,218 @@
+"""Works off the outbox: leases lanes of jobs, and hands each job to the courier of its kind.
+
+A change and its jobs are one transaction, and a job is removed only when it is done: whatever process is killed at whatever
+moment, each job is done at least once. A lane's jobs are done one after the other, different lanes at the same time.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol, Self
+
+from aiohttp import web
+
+from fw.background import Background, Task
+from fw.database.pool import Database
+from fw.errors import Problem
+from fw.ids import new_id
+
+log = logging.getLogger("fw.outbox")
+
+LEASE_SECONDS: Final = 60.0
+"""How long a lane stays with a process that says no more of it: twice the longest attempt, which renews it when it begins."""
+ATTEMPT_SECONDS: Final = 30.0
+"""How long a courier may take for a job."""
+SWEEP_SECONDS: Final = 1.0
+"""How often lanes are looked for without a hint: for those that are due later, or whose hint was lost."""
+JOBS_AT_ONCE: Final = 20
+"""How many jobs of a lane are done before others have their turn."""
+MOST_ATTEMPTS: Final = 30
+"""A job that was begun more often than that is given up. Couriers give up earlier: such a job kills its processes."""
+DRAIN_SECONDS: Final = 4.0
+"""How long jobs that are under way may still take when the process stops."""
+
+
+class Job(NamedTuple):
+    """Something to do for a user. `attempts` counts this one too; `key` names its lane; `payload` is JSON."""
+
+    user_id: str
+    key: str
+    id: str
+    payload: str
+    attempts: int
+    created_at: datetime
+
+
+class Later(Exception):
+    """The job could not be done now: try again in `seconds`, and leave the whole lane alone for `pause` seconds.
+
+    `is_counted` is false if nothing was tried: the time for it has not come.
+    """
+
+    def __init__(self, reason: str, seconds: float, *, pause: float = 0.0, is_counted: bool = True) -> None:
+        super().__init__(reason)
+        self.reason, self.seconds, self.pause, self.is_counted = reason, seconds, pause, is_counted
+
+
+class Never(Exception):
+    """The job cannot be done, now or later."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Courier(Protocol):
+    """Does the jobs of one kind."""
+
+    lanes_at_once: int
+    """How many lanes one process serves at the same time."""
+
+    async def deliver(self, job: Job) -> bool | None:
+        """Do a job. Raises `Later` or `Never`; any other exception is logged, and the job comes again.
+
+        Returns true if a statement of its own has removed the job already.
+        """
+
+
+@dataclass
+class Tally:
+    """What one process has done of a kind."""
+
+    done: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    waiting: int = 0
+    oldest_seconds: float = 0.0
+
+
+class Outbox:
+    """The couriers of one process, each with a task that finds lanes for it."""
+
+    def __init__(self, database: Database, background: Background, couriers: Mapping[str, Courier]) -> None:
+        self._database = database
+        self._couriers = couriers
+        self._lease = new_id()
+        self._hints = {kind: asyncio.Event() for kind in couriers}
+        self._lanes: dict[str, set[asyncio.Task[None]]] = {kind: set() for kind in couriers}
+        self._is_ending = False
+        self.tallies = {kind: Tally() for kind in couriers}
+        self._tasks = [self._finder(background, kind) for kind in couriers]
+        self._tasks.append(background.every("outbox state", lambda: 15.0, self._look))
+
+    def _finder(self, background: Background, kind: str) -> Task:
+        return background.task(f"outbox {kind}", lambda: self._find_for_ever(kind))
+
+    async def __aenter__(self) -> Self:
+        for task in self._tasks:
+            await task.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_ending = True
+        for task in self._tasks:
+            await task.__aexit__()
+        lanes = {lane for running in self._lanes.values() for lane in running}
+        if lanes:
+            late = (await asyncio.wait(lanes, timeout=DRAIN_SECONDS))[1]
+            for lane in late:
+                lane.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def wake(self, kinds: list[str]) -> None:
+        """Look for lanes of these kinds now: the hint of those who wrote jobs."""
+        for kind in kinds:
+            if kind in self._hints:
+                self._hints[kind].set()
+
+    async def _find_for_ever(self, kind: str) -> None:
+        hint = self._hints[kind]
+        while True:
+            hint.clear()
+            try:
+                found = await self._claim(kind)
+            except Problem:
+                # The database has said so in the log.
+                found = 0
+            if not found:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(hint.wait(), SWEEP_SECONDS)
+
+    async def _claim(self, kind: str) -> int:
+        """Lease as many lanes as there is room for, and begin to serve them. Returns how many."""
+        running = self._lanes[kind]
+        room = self._couriers[kind].lanes_at_once - len(running)
+        if room <= 0:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            return 1
+        found = await self._database.changes("outbox.claim", kind, room, self._lease, LEASE_SECONDS)
+        for row in found:
+            lane = asyncio.create_task(self._serve(kind, row["user_id"], row["key"]), name=f"lane {kind}")
+            running.add(lane)
+            lane.add_done_callback(running.discard)
+        return len(found)
+
+    async def _serve(self, kind: str, user_id: str, key: str) -> None:
+        """Do the next jobs of a lane, and give it back."""
+        pause = 0.0
+        try:
+            for _ in range(JOBS_AT_ONCE):
+                if self._is_ending:
+                    break
+                row = await self._database.change("outbox.begin", user_id, kind, key, self._lease, LEASE_SECONDS)
+                if row is None:
+                    break
+                pause = await self._attempt(kind, Job(**row))
+                if pause:
+                    break
+        except Problem:
+            # The lease ends by itself.
+            return
+        finally:
+            with suppress(Problem):
+                released = await asyncio.shield(self._database.change("outbox.release", user_id, kind, key, self._lease, pause))
+                if released and released["is_due"]:
+                    self._hints[kind].set()
+
+    async def _attempt(self, kind: str, job: Job) -> float:
+        """Try to do a job. Returns for how many seconds its lane is to be left alone."""
+        tally = self.tallies[kind]
+        try:
+            if job.attempts > MOST_ATTEMPTS:
+                raise Never("too many attempts")
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                is_removed = await self._couriers[kind].deliver(job)
+        except Later as later:
+            if later.is_counted:
+                tally.failed[later.reason] += 1
+            await self._database.change("outbox.defer", job.user_id, job.id, later.seconds, not later.is_counted)
+            return later.pause
+        except Never as never:
+            tally.failed[never.reason] += 1
+            log.warning("job given up", extra={"kind": kind, "job_id": job.id, "reason": never.reason})
+        # A courier's fault must not end the work for others; the job comes again, later each time.
+        except Exception as error:
+            tally.failed["error"] += 1
+            log.exception("job failed", extra={"kind": kind, "job_id": job.id, "reason": type(error).__name__})
+            await self._database.change("outbox.defer", job.user_id, job.id, min(3600.0, 5.0 * 2**job.attempts), False)
+            return 0.0
+        else:
+            tally.done += 1
+            if is_removed:
+                return 0.0
+        await self._database.change("outbox.finish", job.user_id, job.id)
+        return 0.0
+
+    async def _look(self) -> None:
+        with suppress(Problem):
+            rows = {row["kind"]: row for row in await self._database.rows("outbox.state")}
+            for kind, tally in self.tallies.items():
+                row = rows.get(kind)
+                tally.waiting = row["waiting"] if row else 0
+                tally.oldest_seconds = row["oldest_seconds"] if row else 0.0
+
+
+OUTBOX: Final[web.AppKey[Outbox]] = web.AppKey("outbox")

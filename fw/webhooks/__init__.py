@@ -1,0 +1,1 @@
+"""Webhooks: what happens to an inbox, sent to other programs."""

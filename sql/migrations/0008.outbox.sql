@@ -1,0 +1,696 @@
+-- depends: 0007.search
+-- The outbox: what a change has to have done outside the database. The statement of the change writes the jobs, so both happen
+-- or neither. Every table has user_id first in its key, as those of an inbox: a job is written where the inbox is.
+
+-- A lane is a queue of jobs that are done one after the other: the webhooks of one endpoint, the mails of one account. It is
+-- there as long as it has jobs. Processes lease lanes, not jobs: those of owners with few jobs come as often as those of owners
+-- with many, because a lane that was served goes to the end of the order.
+CREATE TABLE lanes (
+    user_id uuid NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    -- When it has to be looked at next.
+    due timestamptz NOT NULL,
+    lease uuid,
+    leased_until timestamptz,
+    -- New jobs do not bring it forward before this.
+    paused_until timestamptz,
+    PRIMARY KEY (user_id, kind, key)
+) WITH (fillfactor = 70);
+
+CREATE INDEX lanes_due_key ON lanes (kind, due);
+
+CREATE TABLE jobs (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    payload json NOT NULL,
+    due timestamptz NOT NULL,
+    -- The order of jobs that were due at the same moment.
+    place bigint NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, id)
+) WITH (fillfactor = 70);
+
+CREATE INDEX jobs_lane_key ON jobs (user_id, kind, key, due, place);
+
+CREATE TABLE webhooks (
+    user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    id uuid NOT NULL,
+    url text NOT NULL,
+    events text[] NOT NULL,
+    description text,
+    is_active boolean NOT NULL,
+    created_at timestamptz NOT NULL,
+    failing_since timestamptz,
+    disabled_reason text,
+    secret text NOT NULL,
+    -- Signs too, until its end.
+    old_secret text,
+    old_secret_until timestamptz,
+    PRIMARY KEY (user_id, id)
+);
+
+-- What was sent to a webhook, or is to be. The data is read when it is sent: a deleted item is in no delivery.
+CREATE TABLE deliveries (
+    user_id uuid NOT NULL,
+    webhook_id uuid NOT NULL,
+    id uuid NOT NULL,
+    type text NOT NULL,
+    feedback_id uuid,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    attempts integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
+    delivered_at timestamptz,
+    status_code integer,
+    error text,
+    PRIMARY KEY (user_id, webhook_id, id)
+) WITH (fillfactor = 80);
+
+CREATE INDEX deliveries_created_key ON deliveries (created_at);
+
+-- What an owner wants to be told by mail. An account without a row wants nothing.
+CREATE TABLE notifications (
+    user_id uuid PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    mail text NOT NULL,
+    timezone text NOT NULL,
+    -- What arrived up to here has been told.
+    told_cursor bigint NOT NULL
+);
+
+-- One verification token an account, of which only the SHA-256 is stored; a new one takes the place of the older one.
+CREATE TABLE email_verifications (
+    user_id uuid PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    token_hash bytea NOT NULL CONSTRAINT email_verifications_token_key UNIQUE,
+    expires_at timestamptz NOT NULL,
+    email_key text NOT NULL
+);
+
+-- Whom a change of the inbox is told besides its readers: 1 webhooks of feedback.created, 2 of feedback.updated, 4 of
+-- feedback.deleted, 8 mail. Most inboxes have 0, so a submission costs no look-up.
+ALTER TABLE inboxes ADD COLUMN watch smallint NOT NULL DEFAULT 0;
+
+-- Writes jobs, one for each id, with the lane that they are in.
+CREATE FUNCTION jobs_add(p_user_id uuid, p_kind text, p_key text, p_ids uuid[], p_payloads json[], p_places bigint[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    -- Not now(), the time at which the transaction began: of two that wait for one inbox, the later one may get it first.
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    INSERT INTO jobs (user_id, id, kind, key, payload, due, place)
+    SELECT p_user_id, u.id, p_kind, p_key, u.payload, v_now, u.place
+    FROM unnest(p_ids, p_payloads, p_places) AS u (id, payload, place)
+    ON CONFLICT (user_id, id) DO NOTHING;
+    -- After the jobs: whoever drops a lane holds its lock, and looks for jobs under it.
+    INSERT INTO lanes AS l (user_id, kind, key, due)
+    VALUES (p_user_id, p_kind, p_key, v_now)
+    ON CONFLICT (user_id, kind, key) DO UPDATE
+    SET due = least(l.due, greatest(excluded.due, l.paused_until));
+    PERFORM pg_notify('fw_outbox', p_kind);
+END
+$$;
+
+-- Ends a lease of a lane: its next job is due when it says, but not before p_pause_seconds. A lane without jobs is dropped.
+-- Returns whether the next job is due already: nobody gives a hint of that.
+CREATE FUNCTION lane_release(p_user_id uuid, p_kind text, p_key text, p_lease uuid, p_pause_seconds double precision)
+RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_due timestamptz;
+BEGIN
+    PERFORM FROM lanes AS l
+    WHERE l.user_id = p_user_id AND l.kind = p_kind AND l.key = p_key AND l.lease = p_lease
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- This is a statement of its own so that it sees the jobs of those who had the lock before.
+    SELECT j.due INTO v_due
+    FROM jobs AS j
+    WHERE j.user_id = p_user_id AND j.kind = p_kind AND j.key = p_key
+    ORDER BY j.due
+    LIMIT 1;
+    IF v_due IS NULL THEN
+        DELETE FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = p_kind AND l.key = p_key;
+    ELSE
+        UPDATE lanes AS l
+        SET due = greatest(v_due, now() + p_pause_seconds * interval '1 second'),
+            paused_until = now() + p_pause_seconds * interval '1 second',
+            lease = NULL,
+            leased_until = NULL
+        WHERE l.user_id = p_user_id AND l.kind = p_kind AND l.key = p_key;
+    END IF;
+    RETURN coalesce(v_due <= now() AND p_pause_seconds = 0, false);
+END
+$$;
+
+-- Returns a UUIDv7 of this moment.
+CREATE FUNCTION id_new()
+RETURNS uuid
+LANGUAGE sql
+VOLATILE
+AS $$
+    SELECT id_at(gen_random_uuid(), (extract(epoch FROM clock_timestamp()) * 4096000)::bigint)
+$$;
+
+-- Tells webhooks and mail of the changes of an inbox after a cursor, all of which are of one type. Called under the inbox's lock.
+CREATE FUNCTION inbox_tell(p_user_id uuid, p_watch smallint, p_type text, p_after bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_bit smallint := CASE p_type WHEN 'feedback.created' THEN 1 WHEN 'feedback.updated' THEN 2 ELSE 4 END;
+    v_mail text;
+    v_feedback uuid[];
+    v_cursors bigint[];
+    v_ids uuid[];
+    v_webhook uuid;
+BEGIN
+    SELECT array_agg(f.id ORDER BY f.cursor), array_agg(f.cursor ORDER BY f.cursor) INTO v_feedback, v_cursors
+    FROM feedback AS f
+    WHERE f.user_id = p_user_id AND f.cursor > p_after;
+    IF v_feedback IS NULL THEN
+        RETURN;
+    END IF;
+    IF p_watch & v_bit <> 0 THEN
+        FOR v_webhook IN
+            SELECT w.id FROM webhooks AS w
+            WHERE w.user_id = p_user_id AND w.is_active AND p_type = ANY (w.events)
+            ORDER BY w.id
+        LOOP
+            v_ids := ARRAY(SELECT id_new() FROM unnest(v_feedback));
+            INSERT INTO deliveries (user_id, webhook_id, id, type, feedback_id, next_attempt_at)
+            SELECT p_user_id, v_webhook, u.id, p_type, u.feedback_id, now()
+            FROM unnest(v_ids, v_feedback) AS u (id, feedback_id);
+            PERFORM jobs_add(
+                p_user_id, 'webhook', v_webhook::text, v_ids, array_fill('{}'::json, ARRAY[cardinality(v_ids)]), v_cursors
+            );
+        END LOOP;
+    END IF;
+    IF p_watch & 8 <> 0 AND p_type = 'feedback.created' THEN
+        SELECT n.mail INTO v_mail FROM notifications AS n WHERE n.user_id = p_user_id;
+        IF v_mail = 'each' THEN
+            PERFORM jobs_add(
+                p_user_id, 'mail', 'feedback', v_feedback,
+                ARRAY(SELECT json_build_object('letter', 'feedback') FROM unnest(v_feedback)), v_cursors
+            );
+        ELSE
+            -- One digest is due at a time, and all that arrives until then is in it. Its id is the account's.
+            PERFORM jobs_add(
+                p_user_id, 'mail', 'feedback', ARRAY[p_user_id], ARRAY[json_build_object('letter', 'digest')], ARRAY[0]
+            );
+        END IF;
+    END IF;
+END
+$$;
+
+-- Notes in the inbox whom its changes are told; called after each change of a webhook or of the notifications.
+CREATE FUNCTION inbox_watch(p_user_id uuid)
+RETURNS void
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    UPDATE inboxes AS i
+    SET watch = coalesce((
+            SELECT bit_or(CASE e.type WHEN 'feedback.created' THEN 1 WHEN 'feedback.updated' THEN 2 ELSE 4 END)
+            FROM webhooks AS w
+            CROSS JOIN LATERAL unnest(w.events) AS e (type)
+            WHERE w.user_id = p_user_id AND w.is_active
+        ), 0) + CASE WHEN EXISTS (
+            SELECT FROM notifications AS n WHERE n.user_id = p_user_id AND n.mail <> 'off'
+        ) THEN 8 ELSE 0 END
+    WHERE i.user_id = p_user_id;
+END
+$$;
+
+-- Makes a webhook, unless the account has p_most of them: then it returns no row.
+CREATE FUNCTION webhook_create(
+    p_user_id uuid,
+    p_id uuid,
+    p_created_at timestamptz,
+    p_url text,
+    p_events text[],
+    p_description text,
+    p_secret text,
+    p_most integer
+)
+RETURNS SETOF webhooks
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    IF (SELECT count(*) FROM webhooks AS w WHERE w.user_id = p_user_id) >= p_most THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    INSERT INTO webhooks (user_id, id, url, events, description, is_active, created_at, secret)
+    VALUES (p_user_id, p_id, p_url, p_events, p_description, true, p_created_at, p_secret)
+    RETURNING *;
+    PERFORM inbox_watch(p_user_id);
+END
+$$;
+
+-- Takes back what waits to be sent to a webhook. Called under the inbox's lock, so that nothing is added meanwhile.
+CREATE FUNCTION webhook_withdraw(p_user_id uuid, p_id uuid)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    -- The lane goes first: whoever works on it locks it first, too.
+    DELETE FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text;
+    WITH gone AS (
+        DELETE FROM jobs AS j
+        WHERE j.user_id = p_user_id AND j.kind = 'webhook' AND j.key = p_id::text
+        RETURNING j.id
+    )
+    UPDATE deliveries AS d
+    SET next_attempt_at = NULL, error = coalesce(d.error, 'the webhook was turned off')
+    FROM gone AS g
+    WHERE d.user_id = p_user_id AND d.webhook_id = p_id AND d.id = g.id;
+END
+$$;
+
+-- Changes the given fields of a webhook; the description, which may be null, if p_has_description says so. To turn it on, or to
+-- give it another address, is to begin anew: what failed before does not count.
+CREATE FUNCTION webhook_update(
+    p_user_id uuid, p_id uuid, p_url text, p_events text[], p_has_description boolean, p_description text, p_is_active boolean
+)
+RETURNS SETOF webhooks
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    RETURN QUERY
+    UPDATE webhooks AS w
+    SET url = coalesce(p_url, w.url),
+        events = coalesce(p_events, w.events),
+        description = CASE WHEN p_has_description THEN p_description ELSE w.description END,
+        is_active = coalesce(p_is_active, w.is_active),
+        failing_since = CASE WHEN p_is_active OR p_url <> w.url THEN NULL ELSE w.failing_since END,
+        disabled_reason = CASE WHEN p_is_active THEN NULL ELSE w.disabled_reason END
+    WHERE w.user_id = p_user_id AND w.id = p_id
+    RETURNING w.*;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF p_is_active IS FALSE THEN
+        PERFORM webhook_withdraw(p_user_id, p_id);
+    ELSIF p_is_active OR p_url IS NOT NULL THEN
+        UPDATE lanes AS l
+        SET due = now(), paused_until = NULL
+        WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text;
+        PERFORM pg_notify('fw_outbox', 'webhook');
+    END IF;
+    PERFORM inbox_watch(p_user_id);
+END
+$$;
+
+-- Deletes a webhook with its deliveries and what waits to be sent. Returns false if there is no such webhook.
+CREATE FUNCTION webhook_delete(p_user_id uuid, p_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    DELETE FROM webhooks AS w WHERE w.user_id = p_user_id AND w.id = p_id;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM webhook_withdraw(p_user_id, p_id);
+    DELETE FROM deliveries AS d WHERE d.user_id = p_user_id AND d.webhook_id = p_id;
+    PERFORM inbox_watch(p_user_id);
+    RETURN true;
+END
+$$;
+
+-- Turns a webhook off that does not work, takes back what waits to be sent, and has its owner told by mail. Returns false if it
+-- is not on.
+CREATE FUNCTION webhook_turn_off(p_user_id uuid, p_id uuid, p_reason text)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    v_url text;
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    UPDATE webhooks AS w
+    SET is_active = false, disabled_reason = p_reason
+    WHERE w.user_id = p_user_id AND w.id = p_id AND w.is_active
+    RETURNING w.url INTO v_url;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM webhook_withdraw(p_user_id, p_id);
+    PERFORM inbox_watch(p_user_id);
+    PERFORM jobs_add(
+        p_user_id, 'mail', 'account', ARRAY[id_new()],
+        ARRAY[json_build_object('letter', 'webhook_off', 'webhook_id', p_id, 'url', v_url, 'reason', p_reason)], ARRAY[0]
+    );
+    RETURN true;
+END
+$$;
+
+-- Queues deliveries of a webhook, in the order of their ids, and has the next one sent now, whether its lane pauses or not. Those
+-- with a job that waits begin anew. If p_is_first is set they are sent before whatever else waits.
+CREATE FUNCTION webhook_queue(p_user_id uuid, p_id uuid, p_delivery_ids uuid[], p_is_first boolean)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_due timestamptz := clock_timestamp();
+BEGIN
+    -- The lane is locked before its jobs, as by whoever works on it.
+    PERFORM FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text FOR UPDATE;
+    IF p_is_first THEN
+        SELECT least(v_due, min(j.due) - interval '1 millisecond') INTO v_due
+        FROM jobs AS j
+        WHERE j.user_id = p_user_id AND j.kind = 'webhook' AND j.key = p_id::text;
+    END IF;
+    PERFORM jobs_add(
+        p_user_id, 'webhook', p_id::text, ARRAY(SELECT u.id FROM unnest(p_delivery_ids) AS u (id) ORDER BY u.id),
+        array_fill('{}'::json, ARRAY[cardinality(p_delivery_ids)]),
+        ARRAY(SELECT generate_series(1, cardinality(p_delivery_ids))::bigint)
+    );
+    UPDATE jobs AS j
+    SET due = v_due, attempts = 0
+    WHERE j.user_id = p_user_id AND j.id = ANY (p_delivery_ids);
+    UPDATE lanes AS l
+    SET due = v_due, paused_until = NULL
+    WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text;
+END
+$$;
+
+-- Writes a delivery of the type ping, to be sent once. Returns false if there is no such webhook.
+CREATE FUNCTION webhook_ping(p_user_id uuid, p_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    v_delivery_id uuid := id_new();
+BEGIN
+    -- This keeps it from being deleted meanwhile.
+    PERFORM FROM webhooks AS w WHERE w.user_id = p_user_id AND w.id = p_id FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO deliveries (user_id, webhook_id, id, type, next_attempt_at)
+    VALUES (p_user_id, p_id, v_delivery_id, 'ping', now());
+    PERFORM webhook_queue(p_user_id, p_id, ARRAY[v_delivery_id], true);
+    RETURN true;
+END
+$$;
+
+-- Queues deliveries of a webhook once more, under their old ids: one (p_delivery_id), or those since p_since that have failed, at
+-- most p_most, without pings and what is about deleted feedback. p_after is an id below theirs. Returns how many, and null if
+-- there is no such webhook or it is turned off.
+CREATE FUNCTION webhook_resend(
+    p_user_id uuid, p_id uuid, p_delivery_id uuid, p_since timestamptz, p_after uuid, p_most integer
+)
+RETURNS integer
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    v_ids uuid[];
+BEGIN
+    PERFORM FROM webhooks AS w WHERE w.user_id = p_user_id AND w.id = p_id AND w.is_active FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    PERFORM FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text FOR UPDATE;
+    WITH again AS (
+        UPDATE deliveries AS d
+        SET next_attempt_at = now(), delivered_at = NULL, status_code = NULL, error = NULL
+        FROM (
+            SELECT o.id
+            FROM deliveries AS o
+            WHERE o.user_id = p_user_id AND o.webhook_id = p_id AND o.id = p_delivery_id
+            UNION ALL
+            (
+                SELECT o.id
+                FROM deliveries AS o
+                WHERE o.user_id = p_user_id
+                    AND o.webhook_id = p_id
+                    AND o.id > p_after
+                    AND o.created_at >= p_since
+                    AND o.delivered_at IS NULL
+                    -- Those that were queued again, and not tried since, have none.
+                    AND o.error IS NOT NULL
+                    AND (o.type = 'feedback.deleted' OR EXISTS (
+                        SELECT FROM feedback AS f
+                        WHERE f.user_id = p_user_id AND f.id = o.feedback_id AND f.deleted_at IS NULL
+                    ))
+                ORDER BY o.id
+                LIMIT p_most
+            )
+        ) AS c
+        WHERE d.user_id = p_user_id AND d.webhook_id = p_id AND d.id = c.id
+        RETURNING d.id
+    )
+    SELECT array_agg(a.id) INTO v_ids FROM again AS a;
+    IF v_ids IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM webhook_queue(p_user_id, p_id, v_ids, p_delivery_id IS NOT NULL);
+    RETURN cardinality(v_ids);
+END
+$$;
+
+-- Appends rows to one inbox. The arrays are parallel, with one element a row, and the ids ascend; p_keys is null if no row has
+-- an idempotency key. A row whose id is not above all ids in the inbox gets a later one.
+-- Returns no row if there is no such inbox, and a null cursor if the inbox is locked and p_skip_locked is set. Else it returns
+-- the cursor after the change and, if any row is not stored under its own id, an array with one element a row: the id of the
+-- earlier row with the same key and body; a later id than its own; the nil id if that key came with another body; or null if
+-- the row is stored under its own id.
+CREATE OR REPLACE FUNCTION inbox_append(
+    p_user_id uuid,
+    p_ids uuid[],
+    p_created_at timestamptz[],
+    p_widget_ids uuid[],
+    p_addresses inet[],
+    p_messages text[],
+    p_metadata json[],
+    p_keys text[],
+    p_hashes bytea[],
+    p_skip_locked boolean DEFAULT false
+)
+RETURNS TABLE (new_cursor bigint, earlier_ids uuid[])
+LANGUAGE plpgsql
+SET lock_timeout = '1s'
+AS $$
+DECLARE
+    v_count integer := cardinality(p_ids);
+    v_ids uuid[] := p_ids;
+    v_created_at timestamptz[] := p_created_at;
+    v_earlier uuid[];
+    -- For each row its number among the new rows, null if it is not new; null as a whole if all are new.
+    v_places integer[];
+    v_hash bytea;
+    v_id uuid;
+    v_last uuid;
+    v_cursor bigint;
+    v_watch smallint;
+BEGIN
+    IF p_skip_locked THEN
+        PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN QUERY SELECT NULL::bigint, NULL::uuid[] FROM inboxes AS i WHERE i.user_id = p_user_id;
+            RETURN;
+        END IF;
+    END IF;
+
+    IF p_keys IS NOT NULL THEN
+        -- The lock is taken first: under it, every key that was committed before is visible.
+        SELECT i.last_id INTO v_last FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+        IF v_last >= p_ids[1] THEN
+            v_ids := ids_after(v_last, p_ids);
+        END IF;
+        v_earlier := array_fill(NULL::uuid, ARRAY[v_count]);
+        v_places := array_fill(NULL::integer, ARRAY[v_count]);
+        v_count := 0;
+        FOR n IN 1 .. cardinality(p_ids) LOOP
+            IF p_keys[n] IS NOT NULL THEN
+                INSERT INTO idempotency AS k (user_id, key, body_hash, feedback_id)
+                VALUES (p_user_id, p_keys[n], p_hashes[n], v_ids[n])
+                ON CONFLICT (user_id, key) DO UPDATE
+                SET body_hash = excluded.body_hash, feedback_id = excluded.feedback_id, created_at = now()
+                WHERE k.created_at < now() - interval '24 hours';
+                IF NOT FOUND THEN
+                    SELECT k.body_hash, k.feedback_id INTO STRICT v_hash, v_id
+                    FROM idempotency AS k WHERE k.user_id = p_user_id AND k.key = p_keys[n];
+                    v_earlier[n] := CASE WHEN v_hash = p_hashes[n] THEN v_id
+                        ELSE '00000000-0000-0000-0000-000000000000'::uuid END;
+                    CONTINUE;
+                END IF;
+            END IF;
+            v_count := v_count + 1;
+            v_places[n] := v_count;
+        END LOOP;
+    END IF;
+
+    UPDATE inboxes AS i
+    SET cursor = i.cursor + v_count,
+        unread_count = i.unread_count + v_count,
+        total_count = i.total_count + v_count,
+        last_id = CASE WHEN i.last_id < v_ids[1] THEN v_ids[cardinality(v_ids)] ELSE i.last_id END
+    WHERE i.user_id = p_user_id
+    RETURNING i.cursor, i.last_id, i.watch INTO v_cursor, v_last, v_watch;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF v_last <> v_ids[cardinality(v_ids)] THEN
+        v_ids := ids_after(v_last, p_ids);
+        UPDATE inboxes AS i SET last_id = v_ids[cardinality(v_ids)] WHERE i.user_id = p_user_id;
+    END IF;
+    IF v_ids[1] <> p_ids[1] THEN
+        v_created_at := ARRAY(
+            SELECT 'epoch'::timestamptz + (id_time(u.id) >> 12) * interval '1 millisecond'
+            FROM unnest(v_ids) WITH ORDINALITY AS u (id, n) ORDER BY u.n
+        );
+        v_earlier := ARRAY(
+            SELECT coalesce(u.earlier, nullif(u.id, u.own))
+            FROM unnest(v_earlier, v_ids, p_ids) WITH ORDINALITY AS u (earlier, id, own, n) ORDER BY u.n
+        );
+    END IF;
+
+    INSERT INTO feedback (user_id, id, cursor, created_cursor, created_at, widget_id, ip_address, message, metadata)
+    SELECT p_user_id, r.id, v_cursor - v_count + r.place, v_cursor - v_count + r.place,
+        r.created_at, r.widget_id, r.address, r.message, r.metadata
+    FROM (
+        SELECT u.*, CASE WHEN v_places IS NULL THEN u.n ELSE v_places[u.n] END AS place
+        FROM unnest(v_ids, v_created_at, p_widget_ids, p_addresses, p_messages, p_metadata)
+            WITH ORDINALITY AS u (id, created_at, widget_id, address, message, metadata, n)
+    ) AS r
+    WHERE r.place IS NOT NULL;
+    IF v_watch <> 0 THEN
+        PERFORM inbox_tell(p_user_id, v_watch, 'feedback.created', v_cursor - v_count);
+    END IF;
+    new_cursor := v_cursor;
+    earlier_ids := v_earlier;
+    RETURN NEXT;
+END
+$$;
+
+-- Marks items of one inbox read or unread, by id (p_ids) or all that arrived up to a cursor (p_up_to), at most p_most.
+-- Returns the items that changed, each with its new number; items that already are so do not change. The columns are listed
+-- because a function that returns a table's row type fails if a column is added while it waits.
+CREATE OR REPLACE FUNCTION inbox_mark(p_user_id uuid, p_ids uuid[], p_up_to bigint, p_is_read boolean, p_most integer)
+RETURNS TABLE (
+    id uuid, user_id uuid, message text, created_at timestamptz, is_read boolean, ip_address inet, metadata json, widget_id uuid,
+    cursor bigint
+)
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_cursor bigint;
+    v_count integer;
+    v_watch smallint;
+BEGIN
+    SELECT i.cursor, i.watch INTO v_cursor, v_watch FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    RETURN QUERY
+    UPDATE feedback AS f
+    SET is_read = p_is_read, cursor = v_cursor + c.n
+    FROM (
+        SELECT t.id, row_number() OVER (ORDER BY t.id) AS n
+        FROM (
+            SELECT g.id
+            FROM feedback AS g
+            WHERE g.user_id = p_user_id
+                AND g.id = ANY (p_ids)
+                AND g.deleted_at IS NULL
+                AND g.is_read <> p_is_read
+            UNION ALL
+            SELECT g.id
+            FROM feedback AS g
+            WHERE g.user_id = p_user_id
+                AND p_ids IS NULL
+                AND g.created_cursor <= p_up_to
+                AND g.deleted_at IS NULL
+                AND g.is_read <> p_is_read
+            LIMIT p_most
+        ) AS t
+    ) AS c
+    WHERE f.user_id = p_user_id AND f.id = c.id
+    RETURNING f.id, f.user_id, f.message, f.created_at, f.is_read, f.ip_address, f.metadata, f.widget_id, f.cursor;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    IF v_count > 0 THEN
+        UPDATE inboxes AS i
+        SET cursor = i.cursor + v_count,
+            unread_count = i.unread_count + CASE WHEN p_is_read THEN -v_count ELSE v_count END
+        WHERE i.user_id = p_user_id;
+        IF v_watch <> 0 THEN
+            PERFORM inbox_tell(p_user_id, v_watch, 'feedback.updated', v_cursor);
+        END IF;
+        PERFORM pg_notify('fw_inbox', p_user_id::text);
+    END IF;
+END
+$$;
+
+-- Deletes an item: its text at once, while its number stays as a tombstone for readers that come back later. Returns false if
+-- there is no such item.
+CREATE OR REPLACE FUNCTION inbox_delete(p_user_id uuid, p_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    v_cursor bigint;
+    v_was_read boolean;
+    v_watch smallint;
+BEGIN
+    SELECT i.cursor + 1, i.watch INTO v_cursor, v_watch FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    UPDATE feedback AS f
+    SET cursor = v_cursor, deleted_at = now(), message = '', metadata = NULL, ip_address = NULL
+    WHERE f.user_id = p_user_id AND f.id = p_id AND f.deleted_at IS NULL
+    RETURNING f.is_read INTO v_was_read;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE inboxes AS i
+    SET cursor = v_cursor,
+        total_count = i.total_count - 1,
+        unread_count = i.unread_count - CASE WHEN v_was_read THEN 0 ELSE 1 END
+    WHERE i.user_id = p_user_id;
+    IF v_watch <> 0 THEN
+        PERFORM inbox_tell(p_user_id, v_watch, 'feedback.deleted', v_cursor - 1);
+    END IF;
+    PERFORM pg_notify('fw_inbox', p_user_id::text);
+    RETURN true;
+END
+$$;
+
+-- Deletes an account with everything that belongs to it. Returns false if there is no such account.
+CREATE OR REPLACE FUNCTION account_delete(p_user_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    DELETE FROM feedback WHERE user_id = p_user_id;
+    DELETE FROM idempotency WHERE user_id = p_user_id;
+    DELETE FROM jobs WHERE user_id = p_user_id;
+    DELETE FROM lanes WHERE user_id = p_user_id;
+    DELETE FROM deliveries WHERE user_id = p_user_id;
+    PERFORM pg_notify('fw_session', p_user_id::text);
+    DELETE FROM users WHERE id = p_user_id;
+    RETURN FOUND;
+END
+$$;
