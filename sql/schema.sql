@@ -657,6 +657,7 @@ BEGIN
     END LOOP;
 END
 $$;
+
 -- The outbox: what a change has to have done outside the database. The statement of the change writes the jobs, so both happen
 -- or neither. Every table has user_id first in its key, as those of an inbox: a job is written where the inbox is.
 
@@ -1121,4 +1122,3 @@ BEGIN
     RETURN cardinality(v_ids);
 END
 $$;
-
