@@ -210,8 +210,13 @@ BEGIN
 END
 $$;
 
+DROP FUNCTION account_tell (uuid, text, text);
+DROP FUNCTION verification_ask (uuid, text, uuid, bytea);
+DROP FUNCTION notifications_set (uuid, text, text);
+DROP FUNCTION digest_end (uuid, uuid, bigint);
 DROP FUNCTION inbox_watch (uuid);
 DROP FUNCTION inbox_tell (uuid, smallint, text, bigint);
+DROP FUNCTION digest_add (uuid);
 DROP FUNCTION id_new ();
 DROP FUNCTION lane_release (uuid, text, text, uuid, double precision);
 DROP FUNCTION jobs_add (uuid, text, text, uuid[], json[], bigint[]);
