@@ -12,6 +12,7 @@ from fw.accounts.tokens import TOKENS, Tokens
 from fw.background import BACKGROUND, Background
 from fw.config import CONFIG, Config
 from fw.database.bus import BUS, INBOXES, SESSIONS, make_bus
+from fw.database.bus import OUTBOX as JOBS
 from fw.database.listener import LISTENER, Listener
 from fw.database.pool import DATABASE, Database
 from fw.database.purge import Purge
@@ -21,6 +22,8 @@ from fw.inbox.hub import HUB, Hub
 from fw.inbox.intake import INTAKE, Intake
 from fw.inbox.newcomers import NEWCOMERS, Newcomers
 from fw.inbox.readers import READERS, Readers
+from fw.outbox.mail import MailCourier
+from fw.outbox.worker import OUTBOX, Outbox
 from fw.routes import ROUTES, routes_of
 from fw.telemetry.access_log import REQUEST_LOG, RequestLog
 from fw.telemetry.metrics import METRICS, Metrics
@@ -54,7 +57,9 @@ def create_app(config: Config) -> web.Application:
     passwords = app[PASSWORDS] = Passwords(config)
     limits = app[LIMITS] = Limits(config, database)
     bus = app[BUS] = make_bus(config)
-    listener = app[LISTENER] = Listener(bus, {INBOXES: hub.wake, SESSIONS: hub.check_sessions}, hub.wake_all, background)
+    outbox = app[OUTBOX] = Outbox(database, background, {"mail": MailCourier(config, database)})
+    heard = {INBOXES: hub.wake, SESSIONS: hub.check_sessions, JOBS: outbox.wake}
+    listener = app[LISTENER] = Listener(bus, heard, hub.wake_all, background)
     intake = app[INTAKE] = Intake(database, bus)
     app[COUNTERS] = Counters(database, background)
     app[KNOWN_INBOXES] = KnownInboxes()
@@ -69,6 +74,7 @@ def create_app(config: Config) -> web.Application:
         limits,
         bus,
         readers,
+        outbox,
         hub,
         listener,
         intake,

@@ -53,12 +53,6 @@ RETURNING j.id;
 -- Ends a lease ($4) of a lane, which is left alone for $5 seconds.
 SELECT lane_release($1, $2, $3, $4, $5);
 
--- name: next_due
--- Tells in how many seconds the next lane of a kind is due that nobody has leased; null if there is none.
-SELECT extract(epoch FROM min(l.due) - now())::double precision AS seconds
-FROM lanes AS l
-WHERE l.kind = $1 AND (l.lease IS NULL OR l.leased_until < now());
-
 -- name: state
 -- Tells for each kind how many jobs wait (at most 100,000 are counted), and for how many seconds the oldest one that is due does.
 SELECT j.kind, count(*) AS waiting,
