@@ -63,7 +63,7 @@ def create_app(config: Config) -> web.Application:
     intake = app[INTAKE] = Intake(database, bus)
     app[COUNTERS] = Counters(database, background)
     app[KNOWN_INBOXES] = KnownInboxes()
-    app[METRICS] = Metrics(database, intake, hub, listener, passwords, limits, newcomers, background, (turns, searches))
+    app[METRICS] = Metrics(database, intake, hub, listener, passwords, limits, newcomers, background, (turns, searches), outbox)
     request_log = app[REQUEST_LOG] = RequestLog(app[METRICS], background)
     app[DESCRIPTION] = Description(ROUTES)
     parts = (
