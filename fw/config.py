@@ -303,7 +303,7 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
     """Read the settings in the order of their fields; the environment wins over the file. Raises `ConfigError`."""
     texts = {**read_file(dotenv), **environ}
     values: dict[str, Any] = {}
-    for each in (each for each in fields(Config) if "source" in each.metadata):
+    for each in filter(lambda each: each.metadata, fields(Config)):
         source: Source = each.metadata["source"]
         text = (texts.get(source.variable) or "").strip()
         if text:

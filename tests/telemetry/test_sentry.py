@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from fw import __version__
 from fw.config import Config, ConfigError, load
 from fw.database.pool import DATABASE, Database
+from fw.database.statements import statements
 from tests.conftest import MakeClient
 from tests.support.people import body, make_person, problem
 from tests.support.waiting import until
@@ -94,7 +95,9 @@ async def test_is_told_of_a_statement_that_fails(
     make_client: MakeClient, sentry: Sentry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = await make_client(sentry_dsn=sentry.dsn)
-    monkeypatch.setattr(client.app[DATABASE], "_statements", {"users.public": "SELECT $1::text::integer AS username"})
+    monkeypatch.setattr(
+        client.app[DATABASE], "_statements", {**statements(), "users.public": "SELECT $1::text::integer AS username"}
+    )
     await problem(await client.get(f"/api/users/{SECRET_WORD}"), 500, "internal")
     event = await first_event(sentry)
     assert event["tags"] == {"statement": "users.public", "sqlstate": "22P02"}
