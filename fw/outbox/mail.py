@@ -72,7 +72,7 @@ class MailCourier:
         await self._notice(job, account, "password", "Your password was changed")
 
     async def _address(self, job: Job, account: Row, payload: Payload) -> None:
-        await self._notice(job, account, "address", "Your e-mail address was changed", to=payload["email"])
+        await self._notice(job, account, "address", "Your e-mail address was changed", page="", to=payload["email"])
 
     async def _webhook(self, job: Job, account: Row, payload: Payload) -> None:
         webhook = await self._database.row("mail.webhook", job.user_id, payload["webhook_id"])
