@@ -23,7 +23,10 @@ async def test_each_can_be_set_alone(user: Person) -> None:
 async def test_what_is_turned_on_begins_with_what_comes(user: Person, sql: asyncpg.Connection) -> None:
     await user.receive()
     await body(await user.put(PATH, json={"mail": "daily"}))
-    query = "SELECT n.told_cursor = i.cursor AND i.watch = 8 FROM notifications AS n JOIN inboxes AS i USING (user_id) WHERE user_id = $1"
+    query = (
+        "SELECT n.told_cursor = i.cursor AND i.watch = 8"
+        " FROM notifications AS n JOIN inboxes AS i USING (user_id) WHERE user_id = $1"
+    )
     assert await sql.fetchval(query, user.id)
 
 
