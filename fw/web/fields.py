@@ -270,7 +270,7 @@ class Zone(Rule[ZoneInfo]):
     """A time zone by its IANA name."""
 
     def read(self, value: Any) -> ZoneInfo:
-        if value not in time_zones():
+        if not isinstance(value, str) or value not in time_zones():
             raise ValidationError("Must be the name of a time zone, such as Europe/Berlin.")
         return ZoneInfo(value)
 
