@@ -23,6 +23,7 @@ from fw.inbox.intake import INTAKE, Intake
 from fw.inbox.newcomers import NEWCOMERS, Newcomers
 from fw.inbox.readers import READERS, Readers
 from fw.inbox.searches import SEARCHES, Searches
+from fw.outbox.mail import MailCourier
 from fw.outbox.worker import OUTBOX, Outbox
 from fw.routes import ROUTES, routes_of
 from fw.telemetry.access_log import REQUEST_LOG, RequestLog
@@ -63,14 +64,16 @@ def create_app(config: Config) -> web.Application:
     # A burst of jobs must not keep requests waiting.
     aside = database.share(max(1, config.db_pool // 2))
     webhooks = WebhookCourier(config, aside)
-    outbox = app[OUTBOX] = Outbox(aside, background, {"webhook": webhooks})
+    outbox = app[OUTBOX] = Outbox(aside, background, {"mail": MailCourier(config, aside), "webhook": webhooks})
     bus = app[BUS] = make_bus(config)
     hints = {INBOXES: hub.wake, SESSIONS: hub.check_sessions, OUTBOX_HINTS: outbox.wake}
     listener = app[LISTENER] = Listener(bus, hints, hub.wake_all, background)
     intake = app[INTAKE] = Intake(database, bus)
     app[COUNTERS] = Counters(database, background)
     app[KNOWN_INBOXES] = KnownInboxes()
-    app[METRICS] = Metrics(database, intake, hub, listener, passwords, limits, newcomers, background, (turns, long_turns))
+    app[METRICS] = Metrics(
+        database, intake, hub, listener, passwords, limits, newcomers, background, (turns, long_turns), outbox
+    )
     request_log = app[REQUEST_LOG] = RequestLog(app[METRICS], background)
     app[DESCRIPTION] = Description(ROUTES)
     parts = (

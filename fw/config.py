@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from email.utils import parseaddr
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 from dotenv import dotenv_values
+from email_validator import EmailNotValidError, validate_email
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=str)
@@ -32,6 +34,9 @@ RATES: Final[Mapping[str, Rate]] = {
     "login": (10, 60),
     "login-account": (5, 60),
     "registration": (10, 3600),
+    "forgot": (10, 3600),
+    "forgot-account": (5, 3600),
+    "verification": (3, 3600),
 }
 
 LIBPQ_ALONE: Final = frozenset(
@@ -147,6 +152,17 @@ def parse_smtp_url(text: str) -> str:
     return text
 
 
+def parse_mail_from(text: str) -> str:
+    """Take `mail@example.com` or `A name <mail@example.com>`."""
+    if not text.isprintable():
+        raise ValueError("has characters that no header may have")
+    try:
+        validate_email(parseaddr(text)[1], check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError:
+        raise ValueError("is not an e-mail address (mail@example.com, or A name <mail@example.com>)") from None
+    return text
+
+
 def whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,10}", text) or not low <= int(text) <= high:
@@ -251,10 +267,24 @@ class Config:
     front_page: bool = setting("FW_FRONT_PAGE", parse_switch, True)
     smtp_url: str = setting("FW_SMTP_URL", parse_smtp_url, "", is_secret=True)
     webhook_allow_private: bool = setting("FW_WEBHOOK_ALLOW_PRIVATE", parse_switch, False)
+    mail_from: str = setting("FW_MAIL_FROM", parse_mail_from, "")
     log_format: LogFormat = setting("FW_LOG_FORMAT", one_of("json", "text"), "json")  # noqa: RUF009
     log_level: str = setting("FW_LOG_LEVEL", parse_log_level, "INFO")
     bcrypt_cost: int = setting("FW_BCRYPT_COST", whole(*COSTS), 12)
     db_pool: int = setting("FW_DB_POOL", whole(1, 1000), 10)
+    is_embedded: bool = False
+    """Whether the database is the embedded one. It is no setting: whoever starts that says so."""
+
+    @property
+    def origin(self) -> str:
+        """Where links of mails lead to: where people reach the server, as far as that is known."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def has_mail(self) -> bool:
+        """Whether mail gets to anybody: it is sent or, with the embedded database, its links are logged."""
+        return bool(self.smtp_url) or self.is_embedded
 
     @property
     def direct_url(self) -> str:
@@ -274,7 +304,7 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
     """Read the settings in the order of their fields; the environment wins over the file. Raises `ConfigError`."""
     texts = {**read_file(dotenv), **environ}
     values: dict[str, Any] = {}
-    for each in fields(Config):
+    for each in filter(lambda each: each.metadata, fields(Config)):
         source: Source = each.metadata["source"]
         text = (texts.get(source.variable) or "").strip()
         if text:
@@ -282,7 +312,10 @@ def load(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> Config:
                 values[each.name] = source.parse(utf8(text))
             except ValueError as error:
                 raise ConfigError(f"{source.variable}: {error}") from None
-    return Config(**values)
+    config = Config(**values)
+    if config.smtp_url and not config.mail_from:
+        raise ConfigError("FW_MAIL_FROM: is required with FW_SMTP_URL: the address that mails come from")
+    return config
 
 
 def read_file(path: Path) -> Mapping[str, str | None]:

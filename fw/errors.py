@@ -60,7 +60,14 @@ class Unauthorized(Problem):
     )
     fields = ("WWW-Authenticate",)
     # What refers to an account that has just been deleted.
-    constraints = ("widgets_user_id_fkey", "sessions_user_id_fkey", "password_resets_user_id_fkey", "webhooks_user_id_fkey")
+    constraints = (
+        "widgets_user_id_fkey",
+        "sessions_user_id_fkey",
+        "password_resets_user_id_fkey",
+        "email_verifications_user_id_fkey",
+        "notifications_user_id_fkey",
+        "webhooks_user_id_fkey",
+    )
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="feedbackwave"'})

@@ -3,11 +3,21 @@
 from collections.abc import Sequence
 from typing import Final
 
-from fw.accounts import login, password, premium, profile, registration, sessions
+from fw.accounts import (
+    forgot,
+    login,
+    notifications,
+    password,
+    premium,
+    profile,
+    registration,
+    sessions,
+    verification,
+)
 from fw.config import Config
 from fw.docs import pages
 from fw.inbox import bulk, changes, channel, items, listing, submissions
-from fw.pages import files, front, inbox, links, public
+from fw.pages import files, front, inbox, links, public, unsubscribe
 from fw.telemetry import health
 from fw.web.route import Route, anyone, anyone_anywhere, by_itself, operator, owner, owner_or_billing, page
 from fw.webhooks import deliveries, endpoints
@@ -34,9 +44,14 @@ ROUTES: Final = (
     owner("GET", "/api/auth/me", profile.me),
     owner("DELETE", "/api/auth/sessions", sessions.end_others),
     owner("POST", "/api/auth/password", password.change_password),
+    anyone("POST", "/api/auth/forgot", forgot.forgot),
     anyone("POST", "/api/auth/reset", password.reset_password),
+    anyone("POST", "/api/auth/verify", verification.verify),
+    owner("POST", "/api/auth/verify/resend", verification.resend),
     owner("PUT", "/api/users/profile", profile.update_profile),
     owner("DELETE", "/api/users/profile", profile.delete),
+    owner("GET", "/api/users/notifications", notifications.show),
+    owner("PUT", "/api/users/notifications", notifications.change),
     owner_or_billing("PATCH", "/api/users/premium", premium.set_premium),
     anyone("GET", "/api/users/{username}", profile.public),
     # The inbox
@@ -80,7 +95,9 @@ PAGES: Final = (
     page("POST", "/u/{username}", public.send),
     page("GET", "/u/{username}/thanks", public.thank),
     page("GET", "/forgot", links.forgot),
+    page("POST", "/forgot", links.send_link),
     page("GET", "/reset", links.reset),
+    page("GET", "/verify", links.verify),
     page("GET", "/demo/{packed}/page", demo.show),
     page("GET", "/demo/{packed}/widget.js", demo.script),
     page("GET", "/demo/{packed}/api/widgets/{id}/config", demo.config),
@@ -88,10 +105,15 @@ PAGES: Final = (
     page("POST", "/demo/{packed}/api/widgets/{id}/events", demo.count_event),
     page("GET", "/static/{version}/{path:.+}", files.file),
 )
+# Mail programs ask this themselves, so it is there without the pages too.
+UNSUBSCRIBE: Final = (
+    page("GET", "/unsubscribe", unsubscribe.show),
+    page("POST", "/unsubscribe", unsubscribe.turn_off),
+)
 FRONT_PAGE: Final = page("GET", "/", front.front)
 
 
 def routes_of(config: Config) -> Sequence[Route]:
     """Return the routes of a server with these settings."""
     front_page = (FRONT_PAGE,) if config.front_page else ()
-    return (*ROUTES, *front_page, *PAGES) if config.pages else ROUTES
+    return (*ROUTES, *UNSUBSCRIBE, *front_page, *PAGES) if config.pages else (*ROUTES, *UNSUBSCRIBE)

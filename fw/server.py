@@ -25,9 +25,9 @@ from fw.telemetry.access_log import REQUEST_LOG, AccessLog
 from fw.web.assets import pack_all
 from fw.web.descriptors import Descriptors
 from fw.web.envelope import add_usual, reply_last, request_id
+from fw.web.fields import time_zones
 from fw.web.progress import not_taken
 from fw.web.templates import templates
-from fw.widgets.statistics import time_zones
 
 log = logging.getLogger("fw.server")
 

@@ -813,6 +813,23 @@ AS $$
     SELECT id_at(gen_random_uuid(), (extract(epoch FROM clock_timestamp()) * 4096000)::bigint)
 $$;
 
+-- Has a digest written when its time comes, unless one waits already: all that arrives until then is in it. Called under the
+-- inbox's lock, which is also held when a digest ends: so nothing that arrives falls between two digests.
+CREATE FUNCTION digest_add(p_user_id uuid)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM jobs AS j WHERE j.user_id = p_user_id AND j.kind = 'mail' AND j.key = 'digest'
+    ) THEN
+        PERFORM jobs_add(
+            p_user_id, 'mail', 'digest', ARRAY[id_new()], ARRAY[json_build_object('letter', 'digest')], ARRAY[0]
+        );
+    END IF;
+END
+$$;
+
 -- Tells webhooks and mail of the changes of an inbox after a cursor, all of which are of one type. Called under the inbox's lock.
 CREATE FUNCTION inbox_tell(p_user_id uuid, p_watch smallint, p_type text, p_after bigint)
 RETURNS void
@@ -855,10 +872,7 @@ BEGIN
                 ARRAY(SELECT json_build_object('letter', 'feedback') FROM unnest(v_feedback)), v_cursors
             );
         ELSE
-            -- One digest is due at a time, and all that arrives until then is in it. Its id is the account's.
-            PERFORM jobs_add(
-                p_user_id, 'mail', 'feedback', ARRAY[p_user_id], ARRAY[json_build_object('letter', 'digest')], ARRAY[0]
-            );
+            PERFORM digest_add(p_user_id);
         END IF;
     END IF;
 END
@@ -995,14 +1009,11 @@ RETURNS boolean
 LANGUAGE plpgsql
 SET lock_timeout = '2s'
 AS $$
-DECLARE
-    v_url text;
 BEGIN
     PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
     UPDATE webhooks AS w
     SET is_active = false, disabled_reason = p_reason
-    WHERE w.user_id = p_user_id AND w.id = p_id AND w.is_active
-    RETURNING w.url INTO v_url;
+    WHERE w.user_id = p_user_id AND w.id = p_id AND w.is_active;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
@@ -1010,7 +1021,7 @@ BEGIN
     PERFORM inbox_watch(p_user_id);
     PERFORM jobs_add(
         p_user_id, 'mail', 'account', ARRAY[id_new()],
-        ARRAY[json_build_object('letter', 'webhook_off', 'webhook_id', p_id, 'url', v_url, 'reason', p_reason)], ARRAY[0]
+        ARRAY[json_build_object('letter', 'webhook', 'webhook_id', p_id)], ARRAY[0]
     );
     RETURN true;
 END
@@ -1121,4 +1132,99 @@ BEGIN
     PERFORM webhook_queue(p_user_id, p_id, v_ids, p_delivery_id IS NOT NULL);
     RETURN cardinality(v_ids);
 END
+$$;
+
+-- Ends a digest that has told of everything up to a cursor, or has found nothing to tell. If more has arrived, the next one waits.
+CREATE FUNCTION digest_end(p_user_id uuid, p_job_id uuid, p_told_cursor bigint)
+RETURNS void
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    v_told_cursor bigint;
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    DELETE FROM jobs AS j WHERE j.user_id = p_user_id AND j.id = p_job_id;
+    -- Whoever has ended it before, or withdrawn it, has moved the cursor.
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    UPDATE notifications AS n
+    SET told_cursor = greatest(n.told_cursor, p_told_cursor)
+    WHERE n.user_id = p_user_id
+    RETURNING n.told_cursor INTO v_told_cursor;
+    IF EXISTS (
+        SELECT FROM feedback AS f
+        WHERE f.user_id = p_user_id AND f.cursor > v_told_cursor AND f.created_cursor > v_told_cursor AND f.deleted_at IS NULL
+    ) THEN
+        PERFORM digest_add(p_user_id);
+    END IF;
+END
+$$;
+
+-- Sets what an owner wants to be told by mail; null leaves a value as it is. Returns no row if there is no such account.
+CREATE FUNCTION notifications_set(p_user_id uuid, p_mail text, p_timezone text)
+RETURNS TABLE (mail text, timezone text)
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_cursor bigint;
+    v_is_digest boolean;
+BEGIN
+    SELECT i.cursor INTO v_cursor FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO notifications AS n (user_id, mail, timezone, told_cursor)
+    VALUES (p_user_id, coalesce(p_mail, 'off'), coalesce(p_timezone, 'UTC'), v_cursor)
+    ON CONFLICT (user_id) DO UPDATE
+    SET mail = coalesce(p_mail, n.mail),
+        timezone = coalesce(p_timezone, n.timezone),
+        -- Between digests of an hour and of a day nothing is left out; what is turned on begins with what comes.
+        told_cursor = CASE
+            WHEN n.mail IN ('hourly', 'daily') AND coalesce(p_mail, n.mail) IN ('hourly', 'daily') THEN n.told_cursor
+            ELSE v_cursor
+        END
+    RETURNING n.mail IN ('hourly', 'daily') INTO v_is_digest;
+    -- The digest that waits is due at another time, or withdrawn. The lane comes first, as when a job is begun.
+    UPDATE lanes AS l
+    SET due = now()
+    WHERE l.user_id = p_user_id AND l.kind = 'mail' AND l.key = 'digest';
+    IF v_is_digest THEN
+        UPDATE jobs AS j SET due = now() WHERE j.user_id = p_user_id AND j.kind = 'mail' AND j.key = 'digest';
+    ELSE
+        DELETE FROM jobs AS j WHERE j.user_id = p_user_id AND j.kind = 'mail' AND j.key = 'digest';
+    END IF;
+    PERFORM inbox_watch(p_user_id);
+    PERFORM pg_notify('fw_outbox', 'mail');
+    RETURN QUERY SELECT n.mail, n.timezone FROM notifications AS n WHERE n.user_id = p_user_id;
+END
+$$;
+
+-- Asks an account, by mail, whether its e-mail address is its own. The token ends with another one, or after a day.
+CREATE FUNCTION verification_ask(p_user_id uuid, p_email_key text, p_job_id uuid, p_token_hash bytea)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    INSERT INTO email_verifications (user_id, token_hash, expires_at, email_key)
+    VALUES (p_user_id, p_token_hash, now() + interval '24 hours', p_email_key)
+    ON CONFLICT (user_id) DO UPDATE
+    SET token_hash = excluded.token_hash, expires_at = excluded.expires_at, email_key = excluded.email_key;
+    PERFORM jobs_add(
+        p_user_id, 'mail', 'account', ARRAY[p_job_id], ARRAY[json_build_object('letter', 'verification')], ARRAY[0]
+    );
+END
+$$;
+
+-- Tells an account by mail of something that has happened to it, at another address than its own if there is p_email.
+CREATE FUNCTION account_tell(p_user_id uuid, p_letter text, p_email text)
+RETURNS void
+LANGUAGE sql
+AS $$
+    SELECT jobs_add(
+        p_user_id, 'mail', 'account', ARRAY[id_new()], ARRAY[json_build_object('letter', p_letter, 'email', p_email)], ARRAY[0]
+    )
 $$;

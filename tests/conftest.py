@@ -24,6 +24,7 @@ from fw.database.migrations import migrate
 from fw.telemetry.logs import JsonFormatter, TextFormatter
 from tests.support.conformance import Conformance
 from tests.support.people import Person, make_person
+from tests.support.postbox import Postbox, postbox
 
 SECRET = "a secret of the tests of 32 bytes and more"
 
@@ -138,6 +139,13 @@ async def make_user(client: TestClient) -> MakeUser:
 @pytest.fixture
 async def user(make_user: MakeUser) -> Person:
     return await make_user()
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Postbox]:
+    """A mail server, for those who start theirs with its `settings`."""
+    async with postbox() as made:
+        yield made
 
 
 @pytest.fixture

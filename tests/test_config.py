@@ -68,6 +68,20 @@ def test_limits_what_anyone_may_do_unless_told_otherwise(loaded: Load) -> None:
     assert rates["login"] == (10, 60)
     assert rates["login-account"] == (5, 60)
     assert rates["registration"] == (10, 3600)
+    assert rates["forgot"] == (10, 3600)
+    assert rates["forgot-account"] == (5, 3600)
+    assert rates["verification"] == (3, 3600)
+
+
+def test_mails_need_an_address_to_come_from(loaded: Load) -> None:
+    with pytest.raises(ConfigError, match=r"^FW_MAIL_FROM: is required with FW_SMTP_URL"):
+        loaded(FW_SMTP_URL="smtp://mail.example")
+
+
+def test_links_of_mails_lead_to_the_server(loaded: Load) -> None:
+    assert loaded().origin == "http://127.0.0.1:8080"
+    assert loaded(HOST="::1", PORT="80").origin == "http://[::1]:80"
+    assert loaded(FW_PUBLIC_URL="https://feedback.example").origin == "https://feedback.example"
 
 
 GOOD: list[tuple[str, str, str, Any]] = [
@@ -107,6 +121,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("FW_BCRYPT_COST", "16", "bcrypt_cost", 16),
     ("FW_DB_POOL", "1", "db_pool", 1),
     ("FW_DB_POOL", "50", "db_pool", 50),
+    *(("FW_MAIL_FROM", text, "mail_from", text) for text in ("mail@example.com", "Ä name <mail@bücher.example>")),
     ("FW_RATE_LIMITS", "off", "rate_limits", {}),
     ("FW_RATE_LIMITS", "on", "rate_limits", RATES),
     ("FW_RATE_LIMITS", "login=3/s", "rate_limits", {**RATES, "login": (3, 1)}),
@@ -133,6 +148,7 @@ BAD: Mapping[str, tuple[str, ...]] = {
         "postgresql://db/fw?sslmode=require&channel_binding=require",
     ),
     "FW_LISTEN_URL": ("db.example:5432", "redis://db"),
+    "FW_MAIL_FROM": ("mail", "mail@", "A name", "a@example.com\nBcc: b@example.com", "jörg@example.com"),
     "HOST": ("a" * 64, "ä" * 64, "a..b"),
     "REDIS_URL": ("http://db", "redis://db:port", "redis://db?nonsense=1", "redis://db?socket_timeout=long"),
     "SENTRY_DSN": ("https://sentry.example/1", "https://key@host/name", "https://key@host/1/x", "https://key@host:port/1"),

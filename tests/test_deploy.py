@@ -28,7 +28,7 @@ from tests.support.processes import Process, environment
 from tests.support.servers import free_port
 
 ROOT = Path(__file__).parent.parent
-SETTINGS = {setting.metadata["source"].variable for setting in fields(Config)}
+SETTINGS = {setting.metadata["source"].variable for setting in fields(Config) if setting.metadata}
 
 
 class Step(NamedTuple):

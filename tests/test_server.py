@@ -152,16 +152,16 @@ FIRST_REQUESTS = """
 import sys
 from fw.inbox import search
 from fw.config import Config
-from fw.widgets import statistics as widgets
+from fw.web import fields
 from fw.accounts import login as users
 from fw.server import make_runner
 
 make_runner(Config(jwt_secrets=("s" * 32,)))
 loaded = set(sys.modules)
 users.email_key("me@b\u00fccher.example")
-print(sorted(set(sys.modules) - loaded), widgets.time_zones.cache_info().misses, search._cases.cache_info().misses)
-widgets.time_zones(), search.pattern("x")
-print(widgets.time_zones.cache_info().misses, search._cases.cache_info().misses)
+print(sorted(set(sys.modules) - loaded), fields.time_zones.cache_info().misses, search._cases.cache_info().misses)
+fields.time_zones(), search.pattern("x")
+print(fields.time_zones.cache_info().misses, search._cases.cache_info().misses)
 """
 
 

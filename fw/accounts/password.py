@@ -8,13 +8,14 @@ from marshmallow import ValidationError
 from fw.accounts.authentication import check_password, outdated
 from fw.accounts.fields import EXAMPLE_PASSWORD, TYPED, NewPassword, refuse_own_name
 from fw.accounts.passwords import PASSWORDS
-from fw.accounts.tokens import CALLER, reset_token_hash
+from fw.accounts.tokens import CALLER
 from fw.database.bus import BUS, SESSIONS
 from fw.database.pool import DATABASE
 from fw.errors import Invalid, TooManyRequests
 from fw.web.address import caller_bucket
 from fw.web.fields import Text, says
 from fw.web.limits import LIMITS
+from fw.web.links import token_hash
 from fw.web.operation import Answer, operation
 from fw.web.request import invalid, read_object
 from fw.web.schemas import Body
@@ -34,7 +35,9 @@ class PasswordReset(Body):
         1,
         200,
         required=True,
-        **says("From `fw user reset`; good for 30 minutes and once, until the password or the e-mail address changes."),
+        **says(
+            "From the link of a mail, or `fw user reset`; for 30 minutes and once, until the password or the address changes."
+        ),
     )
     new_password = NewPassword()
 
@@ -62,14 +65,14 @@ async def reset_password(request: web.Request) -> web.Response:
     """Set a new password with a reset token, which works once, and end all sessions."""
     await request.app[LIMITS].count(login=caller_bucket(request))
     values = await read_object(request)
-    token_hash = reset_token_hash(values["token"])
-    account = await request.app[DATABASE].row("users.find_reset", token_hash)
+    hashed_token = token_hash(values["token"])
+    account = await request.app[DATABASE].row("users.find_reset", hashed_token)
     if account is None:
         log.warning("password reset refused")
         raise Invalid(errors={"token": ["Is not, or no longer, valid."]})
     refuse_names(values["new_password"], account["username"], account["email_key"])
     hashed = await request.app[PASSWORDS].hash(values["new_password"])
-    if await request.app[DATABASE].change("users.use_reset", token_hash, hashed) is None:
+    if await request.app[DATABASE].change("users.use_reset", hashed_token, hashed) is None:
         raise Invalid(errors={"token": ["Is not, or no longer, valid."]})
     await request.app[BUS].publish(SESSIONS, [account["id"]])
     log.info("password reset", extra={"user_id": account["id"]})

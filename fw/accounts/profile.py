@@ -9,10 +9,14 @@ from fw.accounts.cookies import drop_cookie
 from fw.accounts.fields import EXAMPLE_PASSWORD, TYPED, USERNAME, EmailField, ImageUrl, Username
 from fw.accounts.tokens import CALLER
 from fw.accounts.user import Me, PublicUser, User, require_account
+from fw.config import CONFIG
 from fw.database.bus import BUS, SESSIONS
 from fw.database.pool import DATABASE
 from fw.errors import EmailTaken, Invalid, NotFound, TooManyRequests, UsernameTaken
+from fw.ids import new_id
 from fw.web.fields import Text, says
+from fw.web.limits import LIMITS
+from fw.web.links import VERIFY, link_token, token_hash
 from fw.web.operation import Answer, operation
 from fw.web.request import read_object
 from fw.web.response import reply
@@ -52,13 +56,14 @@ async def public(request: web.Request) -> web.Response:
     refuses=(EmailTaken, UsernameTaken, TooManyRequests),
 )
 async def update_profile(request: web.Request) -> web.Response:
-    """Change the given fields; another e-mail address takes the current password."""
+    """Change the given fields; another e-mail address takes the current password, and is asked by mail to be verified."""
     values = await read_object(request)
     user_id, database = request[CALLER].user_id, request.app[DATABASE]
-    email, version = values.get("email"), None
+    email, version, job_id = values.get("email"), None, new_id()
     if email is not None and email.key != require_account(await database.row("users.hashed_password", user_id))["email_key"]:
         if "current_password" not in values:
             raise password_needed()
+        await request.app[LIMITS].count(verification=user_id)
         version = (await check_password(request, values["current_password"]))["password_version"]
     user = await database.change(
         "users.update_profile",
@@ -68,6 +73,8 @@ async def update_profile(request: web.Request) -> web.Response:
         "profile_image" in values,
         values.get("profile_image"),
         version,
+        job_id,
+        token_hash(link_token(request.app[CONFIG].jwt_secrets[0], VERIFY, job_id)),
     )
     if user is None:
         # Since it was read, the password has changed, or the address, which was the one that was sent.

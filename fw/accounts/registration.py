@@ -13,11 +13,13 @@ from fw.accounts.fields import EmailField, ImageUrl, NewPassword, SessionWay, Us
 from fw.accounts.passwords import PASSWORDS
 from fw.accounts.tokens import TOKENS
 from fw.accounts.user import Session
+from fw.config import CONFIG
 from fw.database.pool import DATABASE
 from fw.errors import EmailTaken, Forbidden, TooManyRequests, UsernameTaken
 from fw.ids import new_id
 from fw.web.address import caller_bucket
 from fw.web.limits import LIMITS
+from fw.web.links import VERIFY, link_token, token_hash
 from fw.web.operation import Answer, operation
 from fw.web.request import read_object
 from fw.web.schemas import Body
@@ -48,7 +50,7 @@ async def register(request: web.Request) -> web.Response:
     values = await read_object(request)
     by_cookie = values["session"] is not None
     refuse_foreign_page(request, by_cookie=by_cookie)
-    user_id = new_id()
+    user_id, job_id = new_id(), new_id()
     ticket = request.app[TOKENS].issue(user_id)
     user = await request.app[DATABASE].change(
         "users.register",
@@ -58,6 +60,8 @@ async def register(request: web.Request) -> web.Response:
         await request.app[PASSWORDS].hash(values["password"]),
         values["profile_image"],
         *session_of(request, ticket),
+        job_id,
+        token_hash(link_token(request.app[CONFIG].jwt_secrets[0], VERIFY, job_id)),
     )
     log.info("registered", extra={"user_id": user_id, "session_id": ticket.session_id})
     return reply_session(request, user, ticket, by_cookie=by_cookie, status=201)

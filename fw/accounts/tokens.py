@@ -1,6 +1,5 @@
 """Tokens: JWTs (HS256), each valid for as long as its session in the database."""
 
-import hashlib
 import logging
 import time
 import uuid
@@ -53,11 +52,6 @@ class Ticket:
     expires_at: datetime
     seconds: int
     token: str
-
-
-def reset_token_hash(token: str) -> bytes:
-    """Return what is stored of a reset token (ASVS 5.0, 6.5.1): it is random, so a plain hash is enough."""
-    return hashlib.sha256(token.encode()).digest()
 
 
 class Tokens:

@@ -30,7 +30,7 @@ def embedded_database(config: Config) -> Iterator[Config]:
     from fw.database.embedded import postgres
 
     with postgres(config.data_dir) as url:
-        yield replace(config, database_url=url)
+        yield replace(config, database_url=url, is_embedded=True)
 
 
 def on_database(config: Config, work: Callable[[Database], Awaitable[object]]) -> None:

@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +69,8 @@ def listen_and_serve(config: Config) -> None:
             capacity.warn(config, connection)
         host, port = sock.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        # The port that the kernel has picked stands in links too.
+        config = replace(config, port=port)
         run_server = workers.run if config.web_concurrency > 1 else server.run
         run_server(
             config, sock, lambda: print(NEXT.format(version=__version__, url=url, entrance=url + entrance(config)), flush=True)

@@ -6,11 +6,11 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from fw.accounts.tokens import reset_token_hash
 from fw.commands.command import Subparsers
 from fw.commands.runtime import on_database
 from fw.config import Config, ConfigError, utf8
 from fw.database.pool import Database
+from fw.web.links import link, token_hash
 
 RESET_MINUTES: Final = 30
 
@@ -40,10 +40,9 @@ def offer_reset(config: Config, options: argparse.Namespace) -> None:
         # 256 random bits (ASVS 5.0, 6.5.1).
         token = secrets.token_urlsafe(32)
         end = datetime.now(UTC) + timedelta(minutes=RESET_MINUTES)
-        if await database.change("users.offer_reset", options.name, reset_token_hash(token), end) is None:
+        if await database.change("users.offer_reset", options.name, token_hash(token), end) is None:
             raise ConfigError(f"there is no user {options.name}")
         print(token)
-        origin = config.public_url or f"http://{config.host}:{config.port}"
-        print(f"The link to give: {origin}/reset#token={token}", file=sys.stderr)
+        print(f"The link to give: {link(config, 'reset', token)}", file=sys.stderr)
 
     on_database(config, work)

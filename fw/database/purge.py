@@ -17,6 +17,7 @@ STATEMENTS: Final = (
     "idempotency_keys",
     "sessions",
     "password_resets",
+    "email_verifications",
     "attempts",
     "reader_processes",
     "reader_places",

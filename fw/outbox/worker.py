@@ -59,11 +59,11 @@ class Later(Exception):
 
 
 class Never(Exception):
-    """The job cannot be done, now or later."""
+    """The job cannot be done, now or later. `is_expected` is true if that is nothing to be told in the log."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, is_expected: bool = False) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.is_expected = reason, is_expected
 
 
 class Courier(Protocol):
@@ -192,7 +192,8 @@ class Outbox:
             return later.pause
         except Never as never:
             tally.failed[never.reason] += 1
-            log.warning("job given up", extra={"kind": kind, "job_id": job.id, "reason": never.reason})
+            level = logging.DEBUG if never.is_expected else logging.WARNING
+            log.log(level, "job given up", extra={"kind": kind, "job_id": job.id, "reason": never.reason})
         # A courier's fault must not end the work for others; the job comes again, later each time.
         except Exception as error:
             tally.failed["error"] += 1

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -16,6 +16,7 @@ from fw.database.pool import Database
 from fw.inbox.hub import Hub
 from fw.inbox.intake import Intake
 from fw.inbox.newcomers import Newcomers
+from fw.outbox.worker import Outbox
 from fw.telemetry.logs import Request
 from fw.web.limits import Limits
 from fw.web.turns import Turns
@@ -45,12 +46,13 @@ class Metrics:
         newcomers: Newcomers,
         background: Background,
         turns: Sequence[Turns],
+        outbox: Outbox,
     ) -> None:
         self._next_text: asyncio.Task[bytes] | None = None
         self._text_lock = asyncio.Lock()
         self._next_text_at = 0.0
         self._database, self._intake, self._hub = database, intake, hub
-        self._newcomers, self._background, self._turns = newcomers, background, turns
+        self._newcomers, self._background, self._turns, self._outbox = newcomers, background, turns, outbox
         self._listener, self._passwords, self._limits = listener, passwords, limits
         # Else each metric gets a second series with the time of its beginning, which nobody needs here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -76,12 +78,17 @@ class Metrics:
         self._refused = self._counter("fw_limits_refused", "Requests refused by a limit.", "limit")
         self._failures = self._counter("fw_background_failures", "Times that a task in the background failed.", "task")
         self._stopped = self._gauge("fw_background_stopped", "Tasks in the background that do not run.")
+        # Each process sees the whole outbox.
+        self._jobs = self._gauge("fw_outbox_jobs_waiting", "Jobs of the outbox that wait.", "kind", mode="livemax")
+        self._oldest = self._gauge("fw_outbox_oldest_seconds", "For how long the oldest job is due.", "kind", mode="livemax")
+        self._done = self._counter("fw_outbox_done", "Jobs of the outbox that were done.", "kind")
+        self._failed = self._counter("fw_outbox_failed", "Attempts at jobs that failed, or had no use.", "kind", "reason")
 
     def _histogram(self, name: str, about: str, buckets: Iterable[float], *labels: str) -> Histogram:
         return Histogram(name, about, labels, buckets=tuple(buckets), registry=self._registry)
 
-    def _gauge(self, name: str, about: str) -> Gauge:
-        return Gauge(name, about, registry=self._registry, multiprocess_mode="livesum")
+    def _gauge(self, name: str, about: str, *labels: str, mode: Literal["livesum", "livemax"] = "livesum") -> Gauge:
+        return Gauge(name, about, labels, registry=self._registry, multiprocess_mode=mode)
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(name, about, labels, registry=self._registry)
@@ -126,6 +133,16 @@ class Metrics:
             self._grow(self._refused.labels(name), count, "refused", name)
         for turns in self._turns:
             self._grow(self._refused.labels(turns.name), turns.refused, "refused", turns.name)
+
+        self._refresh_outbox()
+
+    def _refresh_outbox(self) -> None:
+        for kind, tally in self._outbox.tallies.items():
+            self._jobs.labels(kind).set(tally.waiting)
+            self._oldest.labels(kind).set(tally.oldest_seconds)
+            self._grow(self._done.labels(kind), tally.done, "done", kind)
+            for reason, count in tally.failed.items():
+                self._grow(self._failed.labels(kind, reason), count, "failed", kind, reason)
 
     def _grow(self, counter: Any, count: float, *key: str) -> None:
         counter.inc(count - self._seen.get(key, 0))

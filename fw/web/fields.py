@@ -3,8 +3,10 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from functools import cache
 from itertools import islice
 from typing import Any, ClassVar, Final, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
 
 from marshmallow import ValidationError, fields, missing, validate
 
@@ -264,6 +266,21 @@ class Day(Rule[date]):
         return {"type": "string", "format": "date"}
 
 
+class Zone(Rule[ZoneInfo]):
+    """A time zone by its IANA name."""
+
+    def read(self, value: Any) -> ZoneInfo:
+        if not isinstance(value, str) or value not in time_zones():
+            raise ValidationError("Must be the name of a time zone, such as Europe/Berlin.")
+        return ZoneInfo(value)
+
+    def _serialize(self, value: ZoneInfo | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return value.key if value else None
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "string", "format": "time-zone", "examples": ["Europe/Berlin"]}
+
+
 class Moment(Rule["datetime | date"]):
     """A timestamp (in UTC if it has no offset) or a day."""
 
@@ -283,3 +300,8 @@ class Moment(Rule["datetime | date"]):
 
     def describe(self) -> dict[str, Any]:
         return {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    return frozenset(available_timezones())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import hdrs, web
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from fw.web.assets import static_path
 
@@ -31,7 +31,8 @@ def templates() -> Environment:
     """Read and compile all templates: 30 ms, which a server spends before it starts."""
     environment = Environment(
         loader=FileSystemLoader(ROOT),
-        autoescape=True,
+        # Only mails have parts in plain text.
+        autoescape=select_autoescape(disabled_extensions=("txt",), default=True, default_for_string=True),
         undefined=StrictUndefined,
         auto_reload=False,
         trim_blocks=True,

@@ -3,19 +3,18 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from functools import cache
 from typing import Any, Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
-from marshmallow import ValidationError, fields
+from marshmallow import fields
 
 from fw.accounts.tokens import CALLER
 from fw.database.pool import DATABASE, Database, Row
 from fw.errors import Invalid, NotFound, PremiumRequired
 from fw.ids import just_before
 from fw.web.answers import Count, Share
-from fw.web.fields import Day, Rule, says
+from fw.web.fields import Day, Zone, says
 from fw.web.operation import Answer, operation
 from fw.web.request import read_query
 from fw.web.response import reply
@@ -57,21 +56,6 @@ class Stats(Output):
     totals = fields.Nested(StatsTotals, required=True)
     ratings = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
     daily = fields.List(fields.Nested(DayStats), required=True)
-
-
-class Zone(Rule[ZoneInfo]):
-    """A time zone by its IANA name."""
-
-    def read(self, value: Any) -> ZoneInfo:
-        if value not in time_zones():
-            raise ValidationError("Must be the name of a time zone, such as Europe/Berlin.")
-        return ZoneInfo(value)
-
-    def _serialize(self, value: ZoneInfo | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return value.key if value else None
-
-    def describe(self) -> dict[str, Any]:
-        return {"type": "string", "format": "time-zone", "examples": ["Europe/Berlin"]}
 
 
 class StatsQuery(Query):
@@ -170,8 +154,3 @@ async def stats(request: web.Request) -> web.Response:
     async with request.app[LONG_TURNS].turn(user_id):
         told = await report(request.app[DATABASE], user_id, widget, wanted.get("from_"), wanted.get("to"), wanted["tz"])
     return reply(told)
-
-
-@cache
-def time_zones() -> frozenset[str]:
-    return frozenset(available_timezones())

@@ -153,7 +153,7 @@ async def test_an_email_that_changes_does_not_change_back_without_the_password(u
     """What is sent is still the own address when it is looked at, and another one when it is written."""
     new = f"{uuid4().hex[:12]}@example.com"
     async with sql.transaction():
-        await run(sql, "users.update_profile", user.id, new, new, None, False, None, 0)
+        await run(sql, "users.update_profile", user.id, new, new, None, False, None, 0, str(uuid4()), b"x")
         call = asyncio.create_task(user.put(PROFILE, json={"email": user.email}))
         await someone_waits_for(sql)
     found = await problem(await call, 422, "invalid")

@@ -24,7 +24,7 @@ from fw.commands.dump.file import read_contents
 from fw.commands.dump.programs import connection_settings, fitting_program
 from fw.commands.dump.progress import Progress
 from fw.commands.dump.restoring import GAP, restore
-from fw.commands.dump.tables import tables
+from fw.commands.dump.tables import tables, tables_by_migration
 from fw.commands.dump.writing import backup
 from fw.config import Config, ConfigError
 from fw.database import embedded
@@ -98,7 +98,13 @@ async def world(make_database: MakeDatabase, make_client: MakeClient, config: Co
     await body(await client.post(f"/api/feedback/{user.username}", json={"message": "once"}, headers=keyed), 201)
     other = await make_person(client)
     await nothing(await other.post("/api/auth/logout"))
+    # From here on nothing changes by itself.
+    await until(lambda: asyncio.to_thread(has_no_jobs, config.database_url), "the outbox to be empty")
     return World(config, client, user, widget_id, ids)
+
+
+def has_no_jobs(url: str) -> bool:
+    return not rows(url)["jobs"] and not rows(url)["lanes"]
 
 
 async def seen(world: World) -> list[Any]:
@@ -475,7 +481,7 @@ async def test_migrates_a_file_of_an_older_release(world: World, make_database: 
                VALUES (gen_random_uuid(), 'old@example.com', 'old@example.com', 'old', 'x')"""
         )
     said = backup(old, tmp_path / "old.dump", quiet())
-    assert f"backed up {len(tables()) - 2} tables" in said
+    assert f"backed up {sum(len(tables_by_migration()[name]) for name in migration_ids()[:2])} tables" in said
     assert (await run(restore, world, tmp_path / "old.dump", force=True)).endswith(f"; migrated: {', '.join(later)}")
     assert all(status(world.config).values())
     found = rows(world.config.database_url)

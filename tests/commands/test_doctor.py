@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import asyncpg
 import psycopg
 import pytest
 from aiohttp import web
@@ -344,6 +345,17 @@ def localhost(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLCo
     return certificate(tmp_path_factory.mktemp("certificate"))
 
 
+async def test_outbox(config: Config, sql: asyncpg.Connection) -> None:
+    await sql.execute("TRUNCATE jobs, lanes")
+    assert_finding(await look("outbox", config), Status.OK, "^0 jobs are due")
+    user_id = uuid4()
+    await sql.execute("SELECT jobs_add($1, 'none', 'x', ARRAY[$1::uuid], ARRAY['{}'::json], ARRAY[0])", user_id)
+    assert_finding(await look("outbox", config), Status.OK, "^1 jobs are due")
+    await sql.execute("UPDATE jobs SET due = now() - interval '6 minutes'")
+    assert_finding(await look("outbox", config), Status.WARNING, "the oldest for 6 minutes", "a server runs")
+    await sql.execute("TRUNCATE jobs, lanes")
+
+
 async def test_mail(config: Config) -> None:
     assert_finding(await look("mail", config), Status.SKIPPED, "FW_SMTP_URL is not set")
     dead = replace(config, smtp_url="smtp://127.0.0.1:1")
@@ -451,6 +463,7 @@ def test_the_variables_refuse_what_makes_no_sense(tmp_path: Path, name: str, tex
 
 def test_the_variables_take_what_does(tmp_path: Path) -> None:
     for url in ("smtp://a.b", "smtp://u:p%2F@a.b:25", "smtps://u:p@[::1]:465/"):
-        assert load({"FW_SMTP_URL": url}, tmp_path / ".env").smtp_url == url
+        given = {"FW_SMTP_URL": url, "FW_MAIL_FROM": "mail@example.com"}
+        assert load(given, tmp_path / ".env").smtp_url == url
     for url in ("https://a.b", "http://localhost:8080", "http://[::1]:8080"):
         assert load({"FW_PUBLIC_URL": url}, tmp_path / ".env").public_url == url

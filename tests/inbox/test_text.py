@@ -310,7 +310,10 @@ async def test_bytes_that_are_no_text_in_a_search_are_refused_or_find_nothing(us
 async def test_malformed_bodies_are_refused_everywhere_and_ask_no_database(make_client: MakeClient) -> None:
     client = await make_client(database_url=NOWHERE)
     for name, raw in BODIES.items():
-        for path in ("/api/auth/register", "/api/auth/login", "/api/auth/reset", "/api/feedback/anybody"):
+        for path in (
+            *(f"/api/auth/{name}" for name in ("register", "login", "forgot", "reset", "verify")),
+            "/api/feedback/anybody",
+        ):
             response = await send(client, path, raw)
             assert response.status == 400, (name, path, await response.text())
             await problem(response, 400, "malformed-json")
@@ -337,7 +340,9 @@ async def test_fields_of_the_wrong_kind_are_refused_and_ask_no_database(make_cli
     calls = {
         "/api/auth/register": ("email", "username", "password", "profile_image"),
         "/api/auth/login": ("login", "password"),
+        "/api/auth/forgot": ("email",),
         "/api/auth/reset": ("token", "new_password"),
+        "/api/auth/verify": ("token",),
         "/api/feedback/anybody": ("message", "metadata"),
     }
     allowed = [("profile_image", None), ("metadata", None), ("metadata", {}), ("metadata", {"a": 1})]

@@ -33,6 +33,6 @@ async def test_nothing_else_is_sent(client: TestClient, path: str) -> None:
 
 async def test_pages_can_be_turned_off(make_client: MakeClient) -> None:
     client = await make_client(pages=False)
-    for path in ("/inbox", "/inbox/settings", static_path("tokens.css"), "/u/somebody", "/", "/forgot", "/reset"):
+    for path in ("/inbox", "/inbox/settings", static_path("tokens.css"), "/u/somebody", "/", "/forgot", "/reset", "/verify"):
         await problem(await client.get(path), 404, "not-found")
     assert (await client.get("/api/docs")).status == 200

@@ -8,7 +8,7 @@ from tests.conftest import MakeClient
 from tests.support.people import body, problem
 
 
-@pytest.mark.parametrize("path", ["/", "/forgot", "/reset", "/inbox", "/inbox/widgets/new"])
+@pytest.mark.parametrize("path", ["/", "/forgot", "/reset", "/verify", "/inbox", "/inbox/widgets/new"])
 async def test_a_page_is_there_with_a_strict_policy(client: TestClient, path: str) -> None:
     response = await client.get(path)
     text = await response.text()

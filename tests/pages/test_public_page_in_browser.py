@@ -139,13 +139,13 @@ async def test_pages_are_accessible_and_fit_a_phone(client: TestClient, user: Pe
 
 
 async def test_a_reset_link_sets_a_password_and_its_token_stays_in_no_history(client: TestClient, user: Person, sql) -> None:  # type: ignore[no-untyped-def]
-    from fw.accounts.tokens import reset_token_hash
+    from fw.web.links import token_hash
 
     await sql.execute(
         "INSERT INTO password_resets (user_id, token_hash, expires_at, email_key) SELECT id, $2, now() + interval '1 hour',"
         " email_key FROM users WHERE id = $1",
         user.id,
-        reset_token_hash("a-token-of-the-test"),
+        token_hash("a-token-of-the-test"),
     )
     asked: list[str] = []
     async with browse(expected=REFUSED) as page:

@@ -35,7 +35,9 @@ def logged(formatter: logging.Formatter, *arguments: Any, **options: Any) -> str
 
 @pytest.mark.slow
 async def test_tells_of_every_request_by_its_pattern(tmp_path: Path) -> None:
-    async with fw("serve", folder=tmp_path) as server, aiohttp.ClientSession() as http:
+    # Links of mails, which are logged with the embedded database, have the public address.
+    public = "http://feedback.example"
+    async with fw("serve", folder=tmp_path, FW_PUBLIC_URL=public) as server, aiohttp.ClientSession() as http:
         url = await server.url()
         headers = await register(http, url)
         async with http.get(f"{url}/api/auth/me", headers=headers | {"X-Request-ID": "my-own"}) as response:

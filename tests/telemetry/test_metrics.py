@@ -62,6 +62,17 @@ async def test_counts_batches_sockets_and_events(client: TestClient, user: Perso
     await until(gone, "the socket to be gone")
 
 
+async def test_counts_jobs_of_the_outbox(client: TestClient, user: Person) -> None:
+    async def given_up() -> bool:
+        return (await metrics(client)).get(("fw_outbox_failed_total", "mail", "no smtp"), 0) >= 1
+
+    await until(given_up, "the mail that asks for the address to be given up")
+    found = await metrics(client)
+    assert found["fw_outbox_done_total", "mail"] == 0
+    assert found["fw_outbox_jobs_waiting", "mail"] >= 0
+    assert found["fw_outbox_oldest_seconds", "mail"] >= 0
+
+
 async def test_counts_refusals(make_client: MakeClient, user: Person) -> None:
     client = await make_client(rate_limits={"submission": (1, 60), "login": (100, 60)})
     for _ in range(3):

@@ -15,7 +15,10 @@ UNKNOWN = {f"x{number}": 1 for number in range(5000)}
 CALLS = [
     "POST /api/auth/register",
     "POST /api/auth/login",
+    "POST /api/auth/forgot",
     "POST /api/auth/reset",
+    "POST /api/auth/verify",
+    "PUT /api/users/notifications",
     "POST /api/auth/password",
     "PUT /api/users/profile",
     "DELETE /api/users/profile",

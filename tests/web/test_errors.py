@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient
 
 from fw.config import Config
 from fw.database.pool import DATABASE, Database
+from fw.database.statements import statements
 from fw.errors import CATALOGUE
 from fw.routes import ROUTES
 from fw.server import make_runner
@@ -317,7 +318,8 @@ async def test_a_statement_that_fails_quotes_nobody(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     database = client.app[DATABASE]
-    monkeypatch.setattr(database, "_statements", {"users.public": "SELECT $1::text::integer AS username"})
+    wrong = {**statements(), "users.public": "SELECT $1::text::integer AS username"}
+    monkeypatch.setattr(database, "_statements", wrong)
     response = await client.get(f"/api/users/{SECRET_WORD}")
     await problem(response, 500, "internal")
     assert SECRET_WORD not in await response.text()

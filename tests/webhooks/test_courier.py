@@ -244,7 +244,7 @@ async def test_410_turns_it_off_with_a_mail(user: Person, receiver: Receiver, sq
     assert [found["error"] for found in await deliveries(user, webhook)] == ["the answer was 410", "the webhook was turned off"]
     (job,) = await sql.fetch("SELECT kind, key, payload::json FROM jobs WHERE user_id = $1", user.id)
     assert (job["kind"], job["key"]) == ("mail", "account")
-    assert '"letter" : "webhook_off"' in job["payload"]
+    assert '"letter" : "webhook"' in job["payload"]
     await user.receive("nobody is told")
     on = await body(await user.put(f"/api/webhooks/{webhook['id']}", json={"is_active": True}))
     assert (on["is_active"], on["failing_since"], on["disabled_reason"]) == (True, None, None)

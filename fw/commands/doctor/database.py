@@ -18,6 +18,8 @@ from fw.database.statements import migration_ids, statements
 
 HEARD_SECONDS: Final = 2.0
 CLOCK_SECONDS: Final = 2.0
+OLDEST_SECONDS: Final = 300.0
+"""For how long a job of the outbox may be due: what fails is tried again later, and so is due later."""
 MOST_CLOCK_SECONDS: Final = LEEWAY_SECONDS / 2
 """Half the leeway of tokens: two hosts may be off in opposite directions."""
 NTP: Final = "have both machines set their clocks by NTP"
@@ -140,3 +142,15 @@ async def check_clock(subject: Subject, clock: Callable[[], float] = time.time) 
     if abs(off) <= MOST_CLOCK_SECONDS:
         return warning(detail, NTP)
     return failed(f"{detail}: new tokens of other hosts may be refused here, or ours there", NTP)
+
+
+async def check_outbox(subject: Subject) -> Finding:
+    """See whether mails and webhooks that are due are worked on."""
+    async with connected(subject.config.database_url) as connection:
+        row = await connection.fetchrow(statements()["doctor.outbox"])
+    if row["oldest_seconds"] <= OLDEST_SECONDS:
+        return ok(f"{row['due']} jobs are due")
+    return warning(
+        f"{row['due']} jobs are due, the oldest for {row['oldest_seconds'] / 60:.0f} minutes",
+        'see that a server runs; its log says "job failed", and why, if mails or webhooks do not get through',
+    )

@@ -34,6 +34,7 @@ CHECKS: Final = (
     Check("listen", database_checks.check_listen, needs="database"),
     Check("connections", database_checks.check_connections, needs="database"),
     Check("clock", database_checks.check_clock, needs="database"),
+    Check("outbox", database_checks.check_outbox, needs="migrations"),
     Check("public url", outside_checks.check_public_url),
     Check("proxies", outside_checks.check_proxies, needs="public url"),
     Check("websocket", outside_checks.check_websocket, needs="public url"),

@@ -5,7 +5,8 @@ u.id, u.email, u.username, u.is_premium, u.created_at, u.last_login, u.profile_i
 u.email_verified_at IS NOT NULL AS email_verified
 
 -- name: register
--- Makes an account, its inbox and its first session.
+-- Makes an account, its inbox and its first session, and asks by mail (by a job, $10, with the hash of its token, $11) whether the
+-- address is its own.
 WITH account AS (
     INSERT INTO users AS u (id, email, email_key, username, hashed_password, profile_image)
     VALUES ($1, $2, $3, $4, $5, $6)
@@ -17,7 +18,9 @@ WITH account AS (
     INSERT INTO sessions (user_id, id, expires_at, user_agent)
     SELECT id, $7::uuid, $8::timestamptz, $9::text FROM account
 )
-SELECT account.* FROM account;
+SELECT account.*
+FROM account
+CROSS JOIN LATERAL verification_ask(account.id, $3, $10, $11);
 
 -- name: credentials
 -- Finds the hash that a login has to match, by folded username ($1) or e-mail address ($2), and the highest cost of all hashes.
@@ -78,15 +81,31 @@ WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C");
 
 -- name: update_profile
 -- Changes the given fields: those of $2 to $4 that are not null, and the picture ($6) if $5 is true. Another e-mail address is
--- not verified; it is set only if the version of the password that was checked ($7) is still the account's, else no row.
-UPDATE users AS u
-SET email = coalesce($2, u.email),
-    email_key = coalesce($3, u.email_key),
-    email_verified_at = CASE WHEN coalesce($3, u.email_key) = u.email_key THEN u.email_verified_at END,
-    username = coalesce($4, u.username),
-    profile_image = CASE WHEN $5::boolean THEN $6 ELSE u.profile_image END
-WHERE u.id = $1 AND (coalesce($3, u.email_key) = u.email_key OR u.password_version = $7::integer)
-RETURNING {own};
+-- not verified: it is asked for that by a job ($8, with the hash of its token, $9), and the old one is told. It is set only if
+-- the version of the password that was checked ($7) is still the account's, else no row.
+WITH before AS MATERIALIZED (
+    SELECT b.id, b.email, b.email_key
+    FROM users AS b
+    WHERE b.id = $1
+    FOR UPDATE
+), account AS (
+    UPDATE users AS u
+    SET email = coalesce($2, u.email),
+        email_key = coalesce($3, u.email_key),
+        email_verified_at = CASE WHEN coalesce($3, u.email_key) = u.email_key THEN u.email_verified_at END,
+        username = coalesce($4, u.username),
+        profile_image = CASE WHEN $5::boolean THEN $6 ELSE u.profile_image END
+    FROM before AS b
+    WHERE u.id = b.id AND (coalesce($3, u.email_key) = u.email_key OR u.password_version = $7::integer)
+    RETURNING u.*, b.email AS old_email, b.email_key AS old_email_key
+), told AS MATERIALIZED (
+    SELECT verification_ask(a.id, a.email_key, $8, $9), account_tell(a.id, 'address', a.old_email)
+    FROM account AS a
+    WHERE a.email_key <> a.old_email_key
+)
+SELECT {own}
+FROM account AS u
+LEFT JOIN told ON true;
 
 -- name: set_premium
 -- Sets premium of an account, by its id ($1) or, if that is null, its name ($2).
@@ -96,11 +115,28 @@ WHERE u.id = coalesce($1::uuid, (SELECT n.id FROM users AS n WHERE lower(n.usern
 RETURNING {own};
 
 -- name: change_password
--- Sets a password ($3) if the version of the one that was checked ($2) is still the account's, and ends all sessions but one
--- ($4). No row if it is not.
-SELECT c.is_done
+-- Sets a password ($3) if the version of the one that was checked ($2) is still the account's, ends all sessions but one ($4),
+-- and tells the account by mail. No row if it is not.
+SELECT c.is_done, account_tell($1, 'password', NULL)
 FROM password_change($1, $2, $3, $4) AS c (is_done)
 WHERE c.is_done;
+
+-- name: forget
+-- Has a link mailed, by a job ($2) with the hash of its token ($3), that resets the password of the account with an e-mail
+-- address. If there is none, a job is written all the same, for nobody: that takes the same time.
+WITH account AS MATERIALIZED (
+    SELECT u.id, u.email_key
+    FROM users AS u
+    WHERE u.email_key = $1
+    FOR KEY SHARE
+), reset AS (
+    INSERT INTO password_resets (user_id, token_hash, expires_at, email_key)
+    SELECT a.id, $3, now() + interval '30 minutes', a.email_key FROM account AS a
+)
+SELECT jobs_add(
+    coalesce((SELECT a.id FROM account AS a), $2),
+    'mail', 'account', ARRAY[$2::uuid], ARRAY[json_build_object('letter', 'reset')], ARRAY[0]
+);
 
 -- name: offer_reset
 -- Stores the hash of a password reset token for the account with a username.
@@ -118,10 +154,30 @@ JOIN users AS u ON u.id = r.user_id AND u.email_key = r.email_key
 WHERE r.token_hash = $1 AND r.expires_at > now();
 
 -- name: use_reset
--- Uses a reset token once: sets the password, and ends all sessions and reset tokens of the account. No row if it is not valid.
-SELECT r.user_id
+-- Uses a reset token once: sets the password, ends all sessions and reset tokens of the account, and tells it by mail. No row if
+-- the token is not valid.
+SELECT r.user_id, account_tell(r.user_id, 'password', NULL)
 FROM password_reset($1, $2) AS r (user_id)
 WHERE r.user_id IS NOT NULL;
+
+-- name: ask_verification
+-- Asks an account by mail (by a job, $2, with the hash of its token, $3) whether its address is its own, unless that is known.
+SELECT verification_ask(u.id, u.email_key, $2, $3)
+FROM users AS u
+WHERE u.id = $1 AND u.email_verified_at IS NULL;
+
+-- name: verify
+-- Uses a verification token once. No row if it is not valid.
+WITH used AS (
+    DELETE FROM email_verifications AS v
+    WHERE v.token_hash = $1 AND v.expires_at > now()
+    RETURNING v.user_id, v.email_key
+)
+UPDATE users AS u
+SET email_verified_at = now()
+FROM used AS v
+WHERE u.id = v.user_id AND u.email_key = v.email_key
+RETURNING u.id;
 
 -- name: delete
 -- Deletes an account with everything that belongs to it, if the version of the password that was checked ($2) is still the

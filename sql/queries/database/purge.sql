@@ -76,6 +76,21 @@ SELECT count(*)::integer AS purged FROM gone;
 )
 SELECT count(*)::integer AS purged FROM gone;
 
+-- name: email_verifications
+-- Verification tokens that expired unused.
+{turn}, gone AS (
+    DELETE FROM email_verifications AS v
+    USING (
+        SELECT o.user_id, o.token_hash
+        FROM email_verifications AS o
+        WHERE o.expires_at < now() AND (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1::integer
+    ) AS d
+    WHERE v.user_id = d.user_id AND v.token_hash = d.token_hash
+    RETURNING 1
+)
+SELECT count(*)::integer AS purged FROM gone;
+
 -- name: attempts
 -- Windows of attempts that have ended.
 {turn}, gone AS (
