@@ -1,6 +1,5 @@
 """Metrics for Prometheus, of all processes of a start together."""
 
-import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
@@ -18,15 +17,13 @@ from fw.inbox.intake import Intake
 from fw.inbox.newcomers import Newcomers
 from fw.outbox.worker import Outbox
 from fw.telemetry.logs import Request
+from fw.telemetry.shared_text import SharedText
 from fw.web.limits import Limits
 from fw.web.turns import Turns
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which processes combine their numbers (prometheus_client)."""
 DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-TEXT_SECONDS: Final = 0.25
-TEXT_SHARE: Final = 10
-"""How long after a text of all metrics the next one is made at the earliest: in seconds, and in times of what it took."""
 SIZES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 NOT_ALLOWED: Final = 405
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -48,9 +45,7 @@ class Metrics:
         turns: Sequence[Turns],
         outbox: Outbox,
     ) -> None:
-        self._next_text: asyncio.Task[bytes] | None = None
-        self._text_lock = asyncio.Lock()
-        self._next_text_at = 0.0
+        self._texts = SharedText(self._text)
         self._database, self._intake, self._hub = database, intake, hub
         self._newcomers, self._background, self._turns, self._outbox = newcomers, background, turns, outbox
         self._listener, self._passwords, self._limits = listener, passwords, limits
@@ -78,7 +73,6 @@ class Metrics:
         self._refused = self._counter("fw_limits_refused", "Requests refused by a limit.", "limit")
         self._failures = self._counter("fw_background_failures", "Times that a task in the background failed.", "task")
         self._stopped = self._gauge("fw_background_stopped", "Tasks in the background that do not run.")
-        # Each process sees the whole outbox.
         self._jobs = self._gauge("fw_outbox_jobs_waiting", "Jobs of the outbox that wait.", "kind", mode="livemax")
         self._oldest = self._gauge("fw_outbox_oldest_seconds", "For how long the oldest job is due.", "kind", mode="livemax")
         self._done = self._counter("fw_outbox_done", "Jobs of the outbox that were done.", "kind")
@@ -88,6 +82,7 @@ class Metrics:
         return Histogram(name, about, labels, buckets=tuple(buckets), registry=self._registry)
 
     def _gauge(self, name: str, about: str, *labels: str, mode: Literal["livesum", "livemax"] = "livesum") -> Gauge:
+        # What each process sees as a whole, like the outbox, is not added up.
         return Gauge(name, about, labels, registry=self._registry, multiprocess_mode=mode)
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
@@ -149,25 +144,8 @@ class Metrics:
         self._seen[key] = count
 
     async def next_text(self) -> bytes:
-        """Return all metrics in Prometheus' text format, as they are after this call.
-
-        It takes 20 ms or more, so whoever asks meanwhile gets the same text, which is made a few times a second at most.
-        """
-        if self._next_text is None:
-            self._next_text = asyncio.create_task(self._make_text(), name="metrics")
-        return await asyncio.shield(self._next_text)
-
-    async def _make_text(self) -> bytes:
-        clock = asyncio.get_running_loop().time
-        async with self._text_lock:
-            await asyncio.sleep(max(0.0, self._next_text_at - clock()))
-            # Whoever asks from here on may have seen more than this text will tell.
-            self._next_text = None
-            # In a thread: if there are several processes, this reads their files.
-            begun_at = clock()
-            text = await asyncio.to_thread(self._text)
-            self._next_text_at = clock() + max(TEXT_SECONDS, TEXT_SHARE * (clock() - begun_at))
-        return text
+        """Return all metrics in Prometheus' text format, as they are after this call."""
+        return await self._texts.next()
 
     def _text(self) -> bytes:
         if FOLDER not in os.environ:

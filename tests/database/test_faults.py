@@ -64,6 +64,21 @@ def pool_of(client: TestClient) -> asyncpg.Pool:
     return pool
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the statements that are run for requests; the outbox looks for jobs by itself."""
+    names: list[str] = []
+    run = Database._run
+
+    async def note(self: Database, name: str, *rest: Any) -> Any:
+        if not name.startswith("outbox."):
+            names.append(name)
+        return await run(self, name, *rest)
+
+    monkeypatch.setattr(Database, "_run", note)
+    return names
+
+
 def in_use(client: TestClient) -> int:
     pool = pool_of(client)
     return int(pool.get_size() - pool.get_idle_size())

@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import shutil
+from pathlib import Path
 
 import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient
+from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from fw.outbox import smtp
 from fw.outbox.mail import DELAYS
@@ -14,7 +17,7 @@ from tests.conftest import MakeClient
 from tests.support.jobs import come_now, ended, waits
 from tests.support.people import body, make_person, nothing
 from tests.support.postbox import Postbox, html, link, plain, postbox, token
-from tests.support.servers import free_port, silence
+from tests.support.servers import certificate, free_port, silence
 
 
 async def test_a_mail_has_two_parts_and_the_headers_that_it_needs(client: TestClient, box: Postbox) -> None:
@@ -160,11 +163,56 @@ async def test_addresses_of_any_kind_are_harmless(client: TestClient, box: Postb
 async def test_a_server_that_takes_no_other_alphabets_is_not_asked_twice(
     make_client: MakeClient, sql: asyncpg.Connection
 ) -> None:
-    async with postbox() as box:
+    async with postbox(enable_SMTPUTF8=False) as box:
         client = await make_client(**box.settings)
-        box.answers.append("553 no such alphabet")
-        user = await make_person(client, email="jürgen.the.second@example.com")
+        user = await make_person(client, email="jürgen@example.com")
         await ended(sql, user)
+        assert box.attempts == []
+        assert client.app[OUTBOX].tallies["mail"].failed == {"address": 1}
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+async def test_speaks_tls_and_logs_in(
+    make_client: MakeClient, sql: asyncpg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    made, context = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made))
+    # aiosmtpd knows of the TLS alone that it has begun itself.
+    options = {"tls_context": context, "auth_required": True} if scheme == "smtp" else {"auth_require_tls": False}
+    async with postbox(ssl=context if scheme == "smtps" else None, authenticator=is_known, **options) as box:
+        settings = {**box.settings, "smtp_url": f"{scheme}://me:p%40ss@localhost:{box.port}"}
+        user = await make_person(await make_client(**settings))
+        await box.mail(user.email)
+        assert box.was_tls == [True]
+
+
+async def test_a_login_that_is_refused_may_be_mended(make_client: MakeClient, sql: asyncpg.Connection) -> None:
+    async with postbox(authenticator=is_known, auth_require_tls=False) as box:
+        client = await make_client(**{**box.settings, "smtp_url": f"smtp://me:wrong@localhost:{box.port}"})
+        user = await make_person(client)
+        assert await waits(sql, user, 1) <= DELAYS[0]
+        assert client.app[OUTBOX].tallies["mail"].failed == {"login": 1}
+
+
+async def test_no_password_is_sent_without_tls_to_another_host(make_client: MakeClient, sql: asyncpg.Connection) -> None:
+    asked: list[str] = []
+
+    def note(*_: object) -> AuthResult:
+        asked.append("log-in")
+        return AuthResult(success=True)
+
+    async with postbox(host="0.0.0.0", authenticator=note, auth_require_tls=False) as box:
+        client = await make_client(**{**box.settings, "smtp_url": f"smtp://me:p%40ss@127.0.0.2:{box.port}"})
+        user = await make_person(client)
+        await waits(sql, user, 1)
+        assert client.app[OUTBOX].tallies["mail"].failed == {"no TLS for the password": 1}
+    assert asked == []
+
+
+def is_known(server: object, session: object, envelope: object, mechanism: str, given: LoginPassword) -> AuthResult:
+    return AuthResult(success=given == LoginPassword(b"me", b"p@ss"), handled=False)
 
 
 async def test_a_changed_password_is_told(client: TestClient, box: Postbox) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from ssl import SSLContext
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -25,6 +26,7 @@ class Postbox:
         self.recipients: list[str] = []
         self.answers: deque[str] = deque()
         self.attempts: list[str] = []
+        self.was_tls: list[bool] = []
         self.hold: asyncio.Event | None = None
 
     @property
@@ -34,6 +36,7 @@ class Postbox:
 
     async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
         self.attempts.append(address)
+        self.was_tls.append(bool(server.transport and server.transport.get_extra_info("sslcontext")))
         if self.answers:
             return self.answers.popleft()
         envelope.rcpt_tos.append(address)
@@ -71,14 +74,17 @@ class Postbox:
 
 
 @asynccontextmanager
-async def postbox(**options: Any) -> AsyncIterator[Postbox]:
-    """Run a mail server."""
+async def postbox(*, host: str = "127.0.0.1", ssl: SSLContext | None = None, **options: Any) -> AsyncIterator[Postbox]:
+    """Run a mail server, with these options of aiosmtpd's."""
+    options = {"enable_SMTPUTF8": True, **options}
     box = Postbox()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(box, enable_SMTPUTF8=True, loop=loop, **options), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: SMTP(box, loop=loop, **options), host, 0, ssl=ssl)
     box.port = server.sockets[0].getsockname()[1]
-    yield box
-    server.close()
+    try:
+        yield box
+    finally:
+        server.close()
 
 
 def plain(mail: EmailMessage) -> str:

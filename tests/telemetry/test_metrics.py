@@ -146,14 +146,14 @@ async def test_sums_over_processes_also_those_that_have_died(tmp_path: Path) -> 
 async def test_many_who_ask_at_once_get_few_texts(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics: Any = client.app[METRICS]  # type: ignore[index]
     made = 0
-    make = metrics._text
+    make = metrics._texts._make
 
     def count() -> bytes:
         nonlocal made
         made += 1
         return bytes(make())
 
-    monkeypatch.setattr(metrics, "_text", count)
+    monkeypatch.setattr(metrics._texts, "_make", count)
     responses = await asyncio.gather(*(client.get("/metrics") for _ in range(40)))
     assert {response.status for response in responses} == {200}
     assert 1 <= made <= 3

@@ -162,6 +162,22 @@ async def test_a_ping_has_no_data_and_goes_out_once(user: Person, receiver: Rece
 # What is tried again
 
 
+async def test_what_turns_it_off_writes_a_mail(user: Person, receiver: Receiver, sql: asyncpg.Connection) -> None:
+    webhook = await make_webhook(user, receiver.url)
+    # Seen before it is committed, since then it is sent.
+    transaction = sql.transaction()
+    await transaction.start()
+    assert await sql.fetchval("SELECT webhook_turn_off($1, $2, 'It does not work.')", user.id, webhook["id"])
+    found = await sql.fetch(
+        "SELECT key, payload ->> 'letter' AS letter, payload ->> 'webhook_id' AS id FROM jobs"
+        " WHERE user_id = $1 AND kind = 'mail' AND payload ->> 'letter' = 'webhook'",
+        user.id,
+    )
+    assert [tuple(job) for job in found] == [("account", "webhook", webhook["id"])]
+    assert not await sql.fetchval("SELECT webhook_turn_off($1, $2, 'It does not work.')", user.id, webhook["id"])
+    await transaction.rollback()
+
+
 @pytest.mark.usefixtures("soon")
 async def test_tries_again_under_the_same_id_until_it_is_taken(user: Person, receiver: Receiver) -> None:
     receiver.answer = lambda got: web.Response(status=500 if len(receiver.got) < 4 else 204)
@@ -216,7 +232,7 @@ async def test_a_failure_is_noted_with_the_next_attempt_and_the_whole_webhook_wa
     assert (await receiver.has(2))[1].json["type"] == "ping"
 
 
-async def test_410_turns_it_off_with_a_mail(user: Person, receiver: Receiver, sql: asyncpg.Connection) -> None:
+async def test_410_turns_it_off(user: Person, receiver: Receiver, sql: asyncpg.Connection) -> None:
     go_on = asyncio.Event()
 
     async def gone(got: Got) -> web.Response:
@@ -242,9 +258,6 @@ async def test_410_turns_it_off_with_a_mail(user: Person, receiver: Receiver, sq
     }
     assert await sql.fetchval("SELECT watch FROM inboxes WHERE user_id = $1", user.id) == 0
     assert [found["error"] for found in await deliveries(user, webhook)] == ["the answer was 410", "the webhook was turned off"]
-    (job,) = await sql.fetch("SELECT kind, key, payload::json FROM jobs WHERE user_id = $1", user.id)
-    assert (job["kind"], job["key"]) == ("mail", "account")
-    assert '"letter" : "webhook"' in job["payload"]
     await user.receive("nobody is told")
     on = await body(await user.put(f"/api/webhooks/{webhook['id']}", json={"is_active": True}))
     assert (on["is_active"], on["failing_since"], on["disabled_reason"]) == (True, None, None)

@@ -142,7 +142,10 @@ async def test_what_waits_goes_with_a_webhook(user: Person, receiver: Receiver, 
     await attempted(user, made)
     await nothing(await user.delete(f"/api/webhooks/{made['id']}"))
     await problem(await user.delete(f"/api/webhooks/{made['id']}"), 404, "not-found")
-    for table in ("jobs", "lanes", "deliveries", "webhooks"):
+    for table in ("jobs", "lanes"):
+        counted = f"SELECT count(*) FROM {table} WHERE user_id = $1 AND kind = 'webhook'"
+        assert await sql.fetchval(counted, user.id) == 0, table
+    for table in ("deliveries", "webhooks"):
         assert await sql.fetchval(f"SELECT count(*) FROM {table} WHERE user_id = $1", user.id) == 0, table
 
 
@@ -163,7 +166,7 @@ async def test_turning_it_off_takes_back_what_waits(user: Person, receiver: Rece
     await attempted(user, made)
     off = await body(await user.put(f"/api/webhooks/{made['id']}", json={"is_active": False}))
     assert (off["is_active"], off["disabled_reason"]) == (False, None)
-    assert await sql.fetchval("SELECT count(*) FROM jobs WHERE user_id = $1", user.id) == 0
+    assert await sql.fetchval("SELECT count(*) FROM jobs WHERE user_id = $1 AND kind = 'webhook'", user.id) == 0
     found = await attempted(user, made)
     assert (found["next_attempt_at"], found["error"]) == (None, "the answer was 500")
 
