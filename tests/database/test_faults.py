@@ -381,21 +381,6 @@ async def test_keeps_no_connection_of_requests_that_left_while_waiting(
     await recovers(user)
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statements that a server runs from here on, but for those by which it looks for work in the background."""
-    names: list[str] = []
-    run = Database._run
-
-    async def note(self: Database, name: str, *rest: Any) -> Any:
-        if not name.startswith("outbox."):
-            names.append(name)
-        return await run(self, name, *rest)
-
-    monkeypatch.setattr(Database, "_run", note)
-    return names
-
-
 BAD_TOKENS = {
     "none": "",
     "junk": "junk",
