@@ -10,8 +10,10 @@ from typing import Any, Final, cast
 
 import uvloop
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
+from yarl import URL
 
 from fw import __version__
 from fw.accounts.login import email_key
@@ -52,9 +54,25 @@ REQUEST_BYTES: Final = 128 * 1024
 READER_BYTES: Final = 32 * 1024
 READER_BYTES_A_SECOND: Final = 4 * 1024
 """How much the client of a live socket may send: a token, pongs and a close. Each frame takes time, an empty one too."""
+DEEPEST: Final = 20
+"""How many slashes a path may have; none of ours has half as many."""
+NOWHERE: Final = URL("/-")
+"""The target in the place of one that no route has."""
 BACKLOG: Final = 1024
 UNSENT_BYTES: Final = 128 * 1024
 """How much of a response the kernel holds that is not sent yet: by default some megabytes for each client that stalls."""
+
+
+def plain(message: RawRequestMessage) -> RawRequestMessage:
+    """Return a request's head with a target that takes little time to look at.
+
+    aiohttp decodes the host of an absolute target (RFC 9112, 3.2.2), which takes 0.4 s for 8 kB of punycode; nobody here asks
+    for it. Its router takes 18 ms for a path of 8,000 slashes.
+    """
+    url = message.url.relative() if message.url.absolute else message.url
+    if url.raw_path.count("/") > DEEPEST:
+        url = NOWHERE
+    return message if url is message.url else message._replace(url=url)
 
 
 class ProblemHandler(RequestHandler):
@@ -186,9 +204,10 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        make_request = made.request_factory
         server = ProblemServer(
             made.request_handler,
-            request_factory=made.request_factory,
+            request_factory=lambda message, *rest: make_request(plain(message), *rest),
             handler_cancellation=made.handler_cancellation,
             loop=asyncio.get_running_loop(),
             descriptors=Descriptors(self.app[CONFIG].db_pool),

@@ -263,3 +263,30 @@ async def test_a_client_that_leaves_is_no_error_of_the_server(
 
     await until(is_empty)
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://x/health", 200),
+        ("http://elsewhere.example:8080/health?a=1", 200),
+        (f"http://{'xn--' + 'k' * 7000}/health", 200),
+        ("http://xn--a/health", 200),
+        ("/" * 8000, 404),
+        ("/inbox" + "/a" * 3000, 404),
+        ("/static/x" + "/.." * 100, 404),
+        ("/health?" + "/" * 5000, 200),
+    ],
+    ids=["absolute", "another host", "a long name", "no name", "slashes", "deep", "up", "query"],
+)
+async def test_a_target_is_looked_at_in_little_time(runner: Runner, target: str, status: int) -> None:
+    answer = await read_all(runner, f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def test_the_host_of_a_target_is_never_decoded(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("yarl._url._idna_decode", lambda raw: asked.append(raw) or raw)
+    answer = await read_all(runner, b"GET http://xn--kkk/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert asked == []

@@ -79,7 +79,7 @@ async def read_page(request: web.Request, wanted: Mapping[str, Any]) -> Sequence
         # Both may have to look at every item of the inbox.
         pattern = search.pattern(wanted["q"]) if wanted.get("q") else None
         return await request.app[SEARCHES].search(
-            user_id, low, high, wanted.get("is_read"), widget_id, pattern, most, order == "newest"
+            user_id, low, high, wanted.get("is_read"), widget_id, pattern, most, order == "newest", has_text=pattern is not None
         )
     if widget_id:
         return await database.rows(f"feedback.{order}_of_widget", user_id, low, high, most, widget_id)

@@ -15,6 +15,7 @@ log = logging.getLogger("fw.web.limits")
 MOST: Final = 100_000
 """How many windows are kept, some 35 MB; if there are more, the oldest are dropped."""
 REDIS_SECONDS: Final = 0.5
+CONNECTIONS: Final = 20
 AWAY_SECONDS: Final = 5.0
 
 # One round trip for all limits of a request; if any of them is reached, nothing is counted.
@@ -108,11 +109,19 @@ class RedisWindows:
 
     def __init__(self, config: Config) -> None:
         # Imported here: only the extra `redis` installs it.
-        from redis.asyncio import Redis
+        from redis.asyncio import BlockingConnectionPool, Redis
 
         self._own = OwnWindows()
         self._away_until = 0.0
-        self._client: Any = Redis.from_url(config.redis_url, protocol=2, socket_connect_timeout=REDIS_SECONDS)
+        # A burst waits for a connection: a pool that refused would look like a Redis that does not answer.
+        pool = BlockingConnectionPool.from_url(
+            config.redis_url,
+            max_connections=CONNECTIONS,
+            timeout=REDIS_SECONDS,
+            protocol=2,
+            socket_connect_timeout=REDIS_SECONDS,
+        )
+        self._client: Any = Redis.from_pool(pool)
         self._script = self._client.register_script(TAKE)
 
     async def take(self, subjects: Sequence[Subject], rates: Rates) -> Standing | None:

@@ -108,9 +108,10 @@ async def test_a_search_that_waits_too_long_is_told_to_come_again(
     user = await make_user(client=client)
     monkeypatch.setattr(searches, "WAIT_SECONDS", 0.05)
     app: Any = client.app
-    await app[searches.SEARCHES]._free.acquire()
+    line = app[searches.SEARCHES]._lines[True]
+    await line.free.acquire()
     refused = await user.get("/api/feedback", params={"q": "x"})
     await problem(refused, 503, "unavailable")
     assert refused.headers["Retry-After"]
-    app[searches.SEARCHES]._free.release()
+    line.free.release()
     await body(await user.get("/api/feedback", params={"q": "x"}))
