@@ -66,6 +66,7 @@ async def failed(user: Person, receiver: Receiver, sql: asyncpg.Connection) -> d
         await user.receive(f"{number}")
     await until(all_tried(user, webhook, 3), "all to have failed")
     await give_up(sql, user)
+    await until(lambda: sql.fetchval("SELECT count(*) = 0 FROM jobs WHERE user_id = $1 AND kind = 'webhook'", user.id))
     receiver.answer = lambda got: web.Response()
     receiver.got.clear()
     return webhook
