@@ -130,6 +130,11 @@ class ProblemHandler(RequestHandler):
         elif self._is_cut:
             self._cut()
 
+    def close_if_dead(self) -> None:
+        """Close a connection whose task has ended by an error: nobody else would."""
+        if self.transport is not None and self._task_handler is not None and self._task_handler.done():
+            self.transport.abort()
+
     def close_if_stalled(self, now: float, seconds: float) -> None:
         """Close a connection whose client takes its response too slowly. Live sockets have their own rule."""
         if self.transport is None or self._payload_parser is not None:
@@ -182,10 +187,11 @@ class ProblemServer(web.Server):
         return ProblemHandler(self, loop=self._loop, **self._kwargs)
 
     async def sweep(self) -> None:
-        """Close connections that are silent or stalled."""
+        """Close connections that are dead, silent or stalled."""
         now, seconds = self._loop.time(), ENDING_SECONDS if self.is_ending else STALLED_SECONDS
         for handler in self.connections:
             if isinstance(handler, ProblemHandler):
+                handler.close_if_dead()
                 handler.close_if_silent(now)
                 handler.close_if_stalled(now, seconds)
 

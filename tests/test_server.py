@@ -290,3 +290,23 @@ async def test_the_host_of_a_target_is_never_decoded(runner: Runner, monkeypatch
     answer = await read_all(runner, b"GET http://xn--kkk/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert asked == []
+
+
+async def test_a_connection_whose_task_has_failed_is_closed(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(message: object) -> object:
+        raise ZeroDivisionError
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    monkeypatch.setattr(server, "plain", fail)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    async def is_closed() -> bool:
+        assert runner.server
+        return not runner.server.connections
+
+    await until(is_closed, "the connection to be closed")
+    writer.transport.abort()
