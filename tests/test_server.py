@@ -226,7 +226,10 @@ async def test_a_connection_goes_on_after_a_body_that_nobody_read(runner: Runner
     assert answers.count(b"HTTP/1.1 404 ") == 2
 
 
-async def test_the_bytes_of_a_request_do_not_count_against_the_next_one(runner: Runner) -> None:
+async def test_the_bytes_of_a_request_do_not_count_against_the_next_one(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fw.web.request.BODY_SECONDS", 60)
     head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\n"
     chunked, plain = head + b"Transfer-Encoding: chunked\r\n\r\n", head + b"Content-Length: 60000\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
