@@ -1,4 +1,4 @@
-// The owner's account, and what tells of new feedback: mails, and this browser.
+// The owner's account, and what tells of new feedback: mails, this browser, webhooks.
 import { canNotify, isNotifying, isSounding, setNotifying, setSounding } from "../alerts.js";
 import { call } from "../api.js";
 import { html, useState } from "../html.js";
@@ -75,6 +75,12 @@ function Alerts() {
   </section>`;
 }
 
+const Webhooks = () => html`<section class="card">
+  <h2>Webhooks</h2>
+  <p>Have a program of yours told what happens to your inbox.</p>
+  <p class="below"><a class="button" href="/inbox/webhooks">Open the webhooks</a></p>
+</section>`;
+
 function Sessions() {
   const [isBusy, setBusy] = useState(false);
   const leave = async () => {
@@ -116,6 +122,6 @@ function Deletion() {
 export function Settings() {
   useVerification();
   return html`<${Page} heading="Settings">
-    <div class="stack settings"><${Profile} /><${Password} /><${Mails} /><${Alerts} /><${Sessions} /><${Deletion} /></div>
+    <div class="stack settings"><${Profile} /><${Password} /><${Mails} /><${Alerts} /><${Webhooks} /><${Sessions} /><${Deletion} /></div>
   <//>`;
 }
