@@ -5,8 +5,11 @@ import { announce } from "./notices.js";
 import { outcomesInWords } from "./webhooks.js";
 
 const [PAGE, LARGEST_PAGE] = [20, 100];
-/** Milliseconds until it is read again: at first, and when nothing changes. What is due later is waited for, up to an hour. */
-const [SOON, SELDOM, LATEST] = [1500, 30_000, 3_600_000];
+/** Milliseconds until it is read again: at first, and at last when nothing changes. What is due later is waited for, up to an hour. */
+const [SOON, SELDOM, LATEST] = [500, 30_000, 3_600_000];
+const GROWTH = 1.5;
+/** How often the pause grows while things change. */
+const STEADY = 3;
 
 const waits = (item) => item.next_attempt_at !== null;
 
@@ -14,7 +17,7 @@ const waits = (item) => item.next_attempt_at !== null;
 export function followWebhook(id) {
   const path = `/api/webhooks/${id}`;
   const [webhook, items, next, problem] = [signal(undefined), signal([]), signal(null), signal(null)];
-  let [timer, unchanged, isOver, reading] = [0, 0, false, Promise.resolve()];
+  let [timer, round, isOver, reading] = [0, 0, false, Promise.resolve()];
 
   /** Read the newest deliveries, down to the oldest known one that waits. */
   async function readNewest() {
@@ -38,7 +41,7 @@ export function followWebhook(id) {
     const before = new Map(known.map((item) => [item.id, item.attempts]));
     const tried = found.filter((item) => item.attempts > (before.get(item.id) ?? 0));
     if (webhook.value && tried.length) announce(outcomesInWords(tried));
-    unchanged = JSON.stringify(all) === JSON.stringify(known) ? unchanged + 1 : 0;
+    round = JSON.stringify(all) === JSON.stringify(known) ? round + 1 : Math.min(round + 1, STEADY);
     batch(() => {
       webhook.value = changed;
       items.value = all;
@@ -54,7 +57,7 @@ export function followWebhook(id) {
     } catch (found) {
       if (isOver) return;
       if (found.status === 404) webhook.value = null;
-      unchanged += 1;
+      round += 1;
       problem.value = found;
     }
     wait();
@@ -65,7 +68,7 @@ export function followWebhook(id) {
     clearTimeout(timer);
     const due = items.value.filter(waits).map((item) => Date.parse(item.next_attempt_at));
     if (!webhook.value || isOver || document.hidden || !due.length) return;
-    const pause = Math.min(SOON * 1.5 ** unchanged, SELDOM);
+    const pause = Math.min(SOON * GROWTH ** round, SELDOM);
     timer = setTimeout(queue, Math.min(Math.max(Math.min(...due) + SOON - Date.now(), pause), LATEST));
   }
 
@@ -73,7 +76,7 @@ export function followWebhook(id) {
 
   /** Read it again, now. */
   function reload() {
-    unchanged = 0;
+    round = 0;
     return queue();
   }
 

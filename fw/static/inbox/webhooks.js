@@ -19,7 +19,7 @@ export const momentInWords = (moment) => MOMENT.format(new Date(moment));
 export const fresh = signal(null);
 
 /** What a webhook is called: as its owner says, else by the host of its address. */
-export const nameOf = ({ description, url }) => description || new URL(url).host;
+export const nameOf = ({ description, url }) => description || /^[^:]+:\/\/([^/?]+)/.exec(url)[1];
 
 /** Turn a webhook on or off, and return it; null if that went wrong. */
 export async function setActive(webhook, isActive) {

@@ -24,6 +24,7 @@ function What({ item }) {
 
 function Row({ item, resend }) {
   const [isBusy, run] = useBusy();
+  // The clock that all rows follow ticks seldom: what is drawn between two ticks is newer.
   const { kind, words, moment, reason } = outcomeOf(item, Math.max(now.value, Date.now()));
   const about = `${item.type} of ${momentInWords(item.created_at)}`;
   return html`<li class="delivery">
@@ -52,13 +53,13 @@ function Since({ webhook, items, reload, close }) {
   const form = useForm(["since"], async (data) => {
     const since = new Date(data.get("since")).toISOString();
     const { queued } = await call("POST", `/api/webhooks/${webhook.id}/resend`, { since });
-    const rest = queued >= MOST ? " There may be more: send again what is left." : "";
+    const rest = queued >= MOST ? " There may be more: resend what is left." : "";
     tell(queued ? `${counted(queued, "delivery", "deliveries")} on the way.${rest}` : "Nothing that can be sent again has failed since then.");
     close();
     reload();
   });
   const hint = "By the clock of this device. Tests, and what is about deleted feedback, are left out.";
-  return html`<${Dialog} heading="Send again what failed" close=${close}>
+  return html`<${Dialog} heading="Resend what failed" close=${close}>
     <form ref=${form.ref} onSubmit=${form.submit}>
       <${FormError} words=${form.words} />
       <${TextField} label="Since" name="since" type="datetime-local" required defaultValue=${toField(beginningOf(webhook, items))}
@@ -104,7 +105,7 @@ export function Deliveries({ followed }) {
       <h2>Deliveries</h2>
       <div class="actions">
         <${Busy} isBusy=${isBusy} onClick=${test}>Send a test<//>
-        ${webhook.is_active && items.length > 0 && html`<button type="button" onClick=${() => setAsked(true)}>Send failed ones again…</button>`}
+        ${webhook.is_active && items.length > 0 && html`<button type="button" onClick=${() => setAsked(true)}>Resend failed…</button>`}
       </div>
     </div>
     ${!webhook.is_active && html`<p class="hint">While it is turned off, nothing is sent to it but tests.</p>`}

@@ -1,6 +1,6 @@
 // What the owner is mailed when feedback comes, and whether mails come at all.
 import { call, get } from "../api.js";
-import { html, signal, useEffect, useState } from "../html.js";
+import { html, useEffect, useState } from "../html.js";
 import { tell } from "../notices.js";
 import { check, user } from "../session.js";
 import { useBusy } from "./busy.js";
@@ -11,22 +11,20 @@ const PATH = "/api/users/notifications";
 const MAILS = { off: "None", each: "One for each feedback", hourly: "One an hour", daily: "One a day, at 8 in the morning" };
 const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** What came of asking for the link once more: `{email, words, isError}`. */
-const sent = signal(null);
-
 /** Say that the address is not verified yet, and what that means; nothing once it is. */
 export function Unverified({ words }) {
   const [, run] = useBusy();
+  const [sent, setSent] = useState(null);
   const { email, email_verified: isVerified } = user.value;
-  const asked = sent.value?.email === email ? sent.value : null;
+  const asked = sent?.email === email ? sent : null;
   const send = () =>
     run(async () => {
       try {
         await call("POST", "/api/auth/verify/resend");
-        sent.value = { email, words: `A link is on its way to ${email}.` };
+        setSent({ email, words: `A link is on its way to ${email}.` });
       } catch (problem) {
         if (problem.status === 401) throw problem;
-        sent.value = { email, words: problem.words, isError: true };
+        setSent({ email, words: problem.words, isError: true });
       }
     });
   if (isVerified) return null;

@@ -25,6 +25,7 @@ const toFields = (data) => ({
 
 function Events({ chosen, errors }) {
   const errorId = useId();
+  // Nothing else can be wrong with a choice of these.
   const ties = errors ? { "aria-invalid": "true", "aria-describedby": errorId } : {};
   return html`<fieldset class="events">
     <legend>It is told when</legend>
@@ -34,7 +35,7 @@ function Events({ chosen, errors }) {
         <span>${words} <code>${event}</code></span>
       </label>`,
     )}
-    ${errors && html`<p class="error" id=${errorId}>${errors.join(" ")}</p>`}
+    ${errors && html`<p class="error" id=${errorId}>Choose at least one.</p>`}
   </fieldset>`;
 }
 
@@ -127,7 +128,7 @@ function Settings({ webhook, change }) {
     <${Form} webhook=${webhook} save=${save} label="Save" />
     <div class="actions below">
       <button type="button" onClick=${() => setAsked("secret")}>New secret</button>
-      <button type="button" class="plain danger" onClick=${() => setAsked("deletion")}>Delete the webhook</button>
+      <button type="button" class="plain danger" onClick=${() => setAsked("deletion")}>Delete</button>
     </div>
     ${asked === "secret" && html`<${NewSecret} id=${webhook.id} close=${close} />`}
     ${asked === "deletion" && html`<${Deletion} webhook=${webhook} close=${close} />`}

@@ -12,7 +12,7 @@ const LIMIT = 100;
 /** Whether a webhook is sent anything, and how that goes. */
 export function State({ webhook }) {
   const { is_active: isActive, disabled_reason: reason, failing_since: since } = webhook;
-  if (!isActive) return html`<p class="state is-off">Turned off. ${reason}</p>`;
+  if (!isActive) return html`<p class=${reason ? "state is-failed" : "state"}>Turned off. ${reason}</p>`;
   if (!since) return html`<p class="state is-well">On</p>`;
   return html`<p class="state is-failed">On, but failing since <time datetime=${since}>${momentInWords(since)}</time></p>`;
 }
