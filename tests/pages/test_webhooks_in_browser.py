@@ -102,13 +102,26 @@ async def test_a_webhook_is_made_by_keyboard_and_its_secret_shown_once(
         await expect(page.get_by_text(SECRET)).to_have_count(0)
 
 
-async def test_deliveries_tell_why_they_failed_and_are_sent_again(client: TestClient, user: Person, receiver: Receiver) -> None:
+async def test_deliveries_tell_why_they_failed_and_are_sent_again(
+    client: TestClient, user: Person, receiver: Receiver, sql: asyncpg.Connection
+) -> None:
     webhook = await make_webhook(user, receiver.url)
+    await sql.execute(
+        "INSERT INTO deliveries (user_id, webhook_id, id, type, attempts, delivered_at)"
+        " SELECT $1, $2, ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'ping', 1, now()"
+        " FROM generate_series(1, 25) AS n",
+        *(user.id, webhook["id"]),
+    )
     asked: list[str] = []
     async with browse(expected=REFUSED) as page:
         page.on("request", lambda request: asked.append(request.url))
         await sign_in(page, client, user, f"/inbox/webhooks/{webhook['id']}")
+        await expect(page.locator(".delivery")).to_have_count(20)
+        await page.get_by_role("button", name="Show older ones").press("Enter")
+        await expect(page.locator(".delivery")).to_have_count(25)
+        await expect(page.get_by_text("That is all of the last 30 days.")).to_be_focused()
         await page.get_by_role("button", name="Send a test").click()
+        await expect(page.locator(".delivery")).to_have_count(26)
         await expect(delivery(page, 0)).to_contain_text(re.compile("ping.*Delivered.*1 attempt"))
         await expect(page.get_by_text("ping: Delivered.")).to_have_attribute("role", "status")
 
@@ -129,7 +142,7 @@ async def test_deliveries_tell_why_they_failed_and_are_sent_again(client: TestCl
         await expect(page.get_by_text("On", exact=True)).to_be_visible()
         # Nothing waits any more: nothing is asked.
         asked.clear()
-        await asyncio.sleep(2)
+        await asyncio.sleep(1.8)
         assert asked == []
 
         await page.get_by_role("button", name="Turn off").click()
