@@ -65,7 +65,7 @@ export function Webhooks() {
     ${all?.length === 0 &&
     html`<div class="nothing">
       <${Wave} />
-      <p>A webhook tells a program of yours what happens to your inbox, as soon as it happens: a chat, a ticket system, a script.</p>
+      <p>A webhook tells a program of yours what happens to your inbox, as soon as it happens.</p>
       <${Make} label="Make your first webhook" />
     </div>`}
     <ul class="widgets">
