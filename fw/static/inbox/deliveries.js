@@ -4,7 +4,7 @@ import { batch, signal } from "./html.js";
 import { announce } from "./notices.js";
 import { outcomesInWords } from "./webhooks.js";
 
-const [PAGE, LARGEST_PAGE] = [20, 100];
+const [PAGE, LARGEST_PAGE, MOST_PAGES] = [20, 100, 5];
 /** Milliseconds until it is read again: at first, and at last when nothing changes. What is due later is waited for, up to an hour. */
 const [SOON, SELDOM, LATEST] = [500, 30_000, 3_600_000];
 const GROWTH = 1.5;
@@ -19,23 +19,25 @@ export function followWebhook(id) {
   const [webhook, items, next, problem] = [signal(undefined), signal([]), signal(null), signal(null)];
   let [timer, round, isOver, reading] = [0, 0, false, Promise.resolve()];
 
-  /** Read the newest deliveries, down to the oldest known one that waits. */
+  /** Read the newest deliveries, down to the oldest known one that waits; `isReached` is false if that is too far away. */
   async function readNewest() {
     const oldest = items.value.findLast(waits)?.id;
     const limit = Math.min(Math.max(items.value.length, PAGE), LARGEST_PAGE);
     const found = [];
-    for (let after; ; ) {
+    let after;
+    for (let pages = 1; ; pages += 1) {
       const page = await get(withQuery(`${path}/deliveries`, { limit, after }));
       found.push(...page.items);
       after = page.next;
-      if (after === null || oldest === undefined || found.at(-1).id <= oldest) return { found, after };
+      const isReached = after === null || oldest === undefined || found.at(-1).id <= oldest;
+      if (isReached || pages === MOST_PAGES) return { found, after, isReached };
     }
   }
 
-  function take(changed, { found, after }) {
+  function take(changed, { found, after, isReached }) {
     const known = items.value;
-    // What lies between two lists that do not meet is not known: the older one is left.
-    const meet = found.length > 0 && known.length > 0 && found.at(-1).id <= known[0].id;
+    // What lies between two lists that do not meet is not known: the older one is left, and can be shown again.
+    const meet = isReached && found.length > 0 && known.length > 0 && found.at(-1).id <= known[0].id;
     const older = meet ? known.filter((item) => item.id < found.at(-1).id) : [];
     const all = [...found, ...older];
     const before = new Map(known.map((item) => [item.id, item.attempts]));
