@@ -31,7 +31,7 @@ function Row({ item, resend }) {
     <div>
       <p><${What} item=${item} /> <span class="quiet"><${Time} moment=${item.created_at} /></span></p>
       <p class=${`state is-${kind}`}>${words} ${moment && html`<${Time} moment=${moment} />`}
-        ${item.attempts > 0 && html`<span class="quiet"> · ${counted(item.attempts, "attempt")}</span>`}</p>
+        ${item.attempts > 0 && html` <span class="quiet">· ${counted(item.attempts, "attempt")}</span>`}</p>
       ${reason && html`<p class="reason">${reason}</p>`}
     </div>
     ${resend && html`<${Busy} isBusy=${isBusy} onClick=${() => run(() => resend(item))} aria-label=${`Send again: ${about}`}>Send again<//>`}
