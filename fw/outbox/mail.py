@@ -78,8 +78,9 @@ class MailCourier:
         webhook = await self._database.row("mail.webhook", job.user_id, payload["webhook_id"])
         if webhook is None:
             raise Never("out of date", is_expected=True)
+        page = f"inbox/webhooks/{payload['webhook_id']}"
         values = {"url": in_a_line(webhook["url"], 200), "reason": in_a_line(webhook["disabled_reason"] or "", 200)}
-        await self._notice(job, account, "webhook", "A webhook was turned off", page="inbox/settings", **values)
+        await self._notice(job, account, "webhook", "A webhook was turned off", page=page, **values)
 
     async def _notice(
         self, job: Job, account: Row, name: str, subject: str, *, page: str = "forgot", to: str = "", **values: str

@@ -264,6 +264,7 @@ async def test_a_webhook_that_was_turned_off_is_told(client: TestClient, box: Po
     mail = await box.mail(user.email, "A webhook was turned off")
     assert "https://hooks.example/<b> was turned off (410 Gone)" in plain(mail)
     assert "https://hooks.example/&lt;b&gt;" in html(mail)
+    assert f"/inbox/webhooks/{webhook}" in plain(mail)
 
 
 async def test_a_mail_of_a_deleted_account_is_not_sent(client: TestClient, box: Postbox, sql: asyncpg.Connection) -> None:

@@ -10,7 +10,7 @@ addEventListener("popstate", () => {
 });
 
 /** Tell whether a path shows the list, or an item of it. */
-export const isInbox = (path) => !/^\/inbox\/(widgets|settings|signin|signup)(\/|$)/.test(path);
+export const isInbox = (path) => !/^\/inbox\/(widgets|webhooks|settings|signin|signup)(\/|$)/.test(path);
 
 /** Go to a path of the app; with `replace` the address before it is not kept in the history. */
 export function go(path, { replace = false } = {}) {

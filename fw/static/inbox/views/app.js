@@ -7,6 +7,7 @@ import { Notices, Shell } from "./shell.js";
 import { SignIn, SignUp } from "./sign.js";
 
 const WIDGET = /^\/inbox\/widgets\/([0-9a-f-]{36})$/;
+const WEBHOOK = /^\/inbox\/webhooks\/([0-9a-f-]{36})$/;
 const STATISTICS = /^\/inbox\/widgets\/([0-9a-f-]{36})\/statistics$/;
 
 /** Address, name, and how its view is loaded. */
@@ -15,6 +16,9 @@ const VIEWS = [
   [/^\/inbox\/widgets\/new$/, "New widget", () => import("./widget.js").then((module) => module.NewWidget)],
   [WIDGET, "Widget", () => import("./widget.js").then((module) => module.EditWidget)],
   [STATISTICS, "Statistics", () => import("./statistics.js").then((module) => module.Statistics)],
+  [/^\/inbox\/webhooks$/, "Webhooks", () => import("./webhooks.js").then((module) => module.Webhooks)],
+  [/^\/inbox\/webhooks\/new$/, "New webhook", () => import("./webhook.js").then((module) => module.NewWebhook)],
+  [WEBHOOK, "Webhook", () => import("./webhook.js").then((module) => module.EditWebhook)],
   [/^\/inbox\/settings$/, "Settings", () => import("./settings.js").then((module) => module.Settings)],
 ];
 

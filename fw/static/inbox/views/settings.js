@@ -1,10 +1,11 @@
-// The owner's account, and how this browser tells of new feedback.
+// The owner's account, and what tells of new feedback: mails, this browser, webhooks.
 import { canNotify, isNotifying, isSounding, setNotifying, setSounding } from "../alerts.js";
 import { call } from "../api.js";
 import { html, useState } from "../html.js";
 import { complain, tell } from "../notices.js";
 import { end, signOutEverywhere, user } from "../session.js";
 import { FormError, Submit, TextField, useForm } from "./field.js";
+import { Mails, Unverified, useVerification } from "./mails.js";
 import { Page } from "./page.js";
 
 function Profile() {
@@ -25,6 +26,7 @@ function Profile() {
         hint="With another name your public page has another address." errors=${form.errors.username} />
       <${TextField} label="E-mail" name="email" type="email" autocomplete="email" defaultValue=${email} required maxlength="320"
         onInput=${(event) => setOtherMail(event.currentTarget.value.trim() !== email)} errors=${form.errors.email} />
+      <${Unverified} words="This address is not verified yet: look for our mail, and open its link." />
       ${isOtherMail &&
       html`<${TextField} label="Current password" name="current_password" type="password" autocomplete="current-password" required
         hint="Needed for another address." errors=${form.errors.current_password} />`}
@@ -73,6 +75,12 @@ function Alerts() {
   </section>`;
 }
 
+const Webhooks = () => html`<section class="card">
+  <h2>Webhooks</h2>
+  <p>Have a program of yours told what happens to your inbox.</p>
+  <p class="below"><a class="button" href="/inbox/webhooks">Open the webhooks</a></p>
+</section>`;
+
 function Sessions() {
   const [isBusy, setBusy] = useState(false);
   const leave = async () => {
@@ -112,7 +120,8 @@ function Deletion() {
 }
 
 export function Settings() {
+  useVerification();
   return html`<${Page} heading="Settings">
-    <div class="stack settings"><${Profile} /><${Password} /><${Alerts} /><${Sessions} /><${Deletion} /></div>
+    <div class="stack settings"><${Profile} /><${Password} /><${Mails} /><${Alerts} /><${Webhooks} /><${Sessions} /><${Deletion} /></div>
   <//>`;
 }

@@ -12,7 +12,7 @@ import { Logo, Sign } from "./marks.js";
 const LINKS = [
   ["/inbox", "Inbox", "inbox", isInbox],
   ["/inbox/widgets", "Widgets", "widgets", (path) => path.startsWith("/inbox/widgets")],
-  ["/inbox/settings", "Settings", "settings", (path) => path.startsWith("/inbox/settings")],
+  ["/inbox/settings", "Settings", "settings", (path) => /^\/inbox\/(settings|webhooks)/.test(path)],
 ];
 
 const CONNECTIONS = {

@@ -2,7 +2,7 @@
 import { html, signal } from "../html.js";
 import { exactTime, relativeTime } from "../words.js";
 
-const now = signal(Date.now());
+export const now = signal(Date.now());
 setInterval(() => (now.value = Date.now()), 30_000);
 
 export const Time = ({ moment }) =>

@@ -4,6 +4,7 @@ import { html, useEffect, useState } from "../html.js";
 import { tell } from "../notices.js";
 import { go } from "../router.js";
 import { TYPES, findWidget, readWidgets, snippetOf, widgets } from "../widgets.js";
+import { Choice } from "./choice.js";
 import { Copy } from "./copy.js";
 import { Field, FormError, Submit, TextField, textsOf, useForm } from "./field.js";
 import { Page } from "./page.js";
@@ -29,13 +30,6 @@ function toFields(data) {
   if (origins.length) settings.allowed_origins = origins;
   const [name, type, theme] = ["name", "type", "theme"].map((field) => data.get(field));
   return { name, type, theme, settings, is_active: data.get("is_active") !== null };
-}
-
-const Options = ({ options }) => Object.entries(options).map(([value, words]) => html`<option value=${value}>${words}</option>`);
-
-function Choice({ label, name, value, options, errors }) {
-  const control = (ties) => html`<select name=${name} value=${value} ...${ties}><${Options} options=${options} /></select>`;
-  return html`<${Field} label=${label} errors=${errors} control=${control} />`;
 }
 
 function Color({ value, errors }) {
