@@ -1,6 +1,7 @@
 -- depends: 0007.search
 -- The outbox: what a change has to have done outside the database. The statement of the change writes the jobs, so both happen
--- or neither. Every table has user_id first in its key, as those of an inbox: a job is written where the inbox is.
+-- or neither. Every table has user_id first in its key, as those of an inbox: a job is written where the inbox is, also if inboxes
+-- are spread over machines. There lanes can be found over all machines without a lock, and then leased one by one.
 
 -- A lane is a queue of jobs that are done one after the other: the webhooks of one endpoint, the mails of one account. It is
 -- there as long as it has jobs. Processes lease lanes, not jobs: those of owners with few jobs come as often as those of owners
