@@ -60,10 +60,15 @@ class Searches:
         """Run `feedback.search`, whose arguments follow the user's id, except for the time. Raises `TooManyRequests`,
         `Unavailable`.
         """
-        line = self._lines[has_text]
-        async with self._turns.turn(user_id), line.place():
-            seconds = CROWDED_SECONDS if line.waiting else ALONE_SECONDS
+        async with self.place(user_id, has_text=has_text):
+            seconds = CROWDED_SECONDS if self._lines[has_text].waiting else ALONE_SECONDS
             return await self._database.rows("feedback.search", user_id, *arguments, seconds)
+
+    @asynccontextmanager
+    async def place(self, user_id: str, *, has_text: bool = True) -> AsyncIterator[None]:
+        """Hold a place among those who read all of an inbox. Raises `TooManyRequests`, `Unavailable`."""
+        async with self._turns.turn(user_id), self._lines[has_text].place():
+            yield
 
 
 SEARCHES: Final[web.AppKey[Searches]] = web.AppKey("searches")

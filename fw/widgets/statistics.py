@@ -13,13 +13,13 @@ from fw.accounts.tokens import CALLER
 from fw.database.pool import DATABASE, Database, Row
 from fw.errors import Invalid, NotFound, PremiumRequired
 from fw.ids import just_before
+from fw.inbox.searches import SEARCHES
 from fw.web.answers import Count, Share
 from fw.web.fields import Day, Zone, says
 from fw.web.operation import Answer, operation
 from fw.web.request import read_query
 from fw.web.response import reply
 from fw.web.schemas import Output, Query
-from fw.web.turns import LONG_TURNS
 from fw.widgets.counters import COUNTERS
 from fw.widgets.widget import find_widget
 
@@ -151,6 +151,6 @@ async def stats(request: web.Request) -> web.Response:
     widget = await find_widget(request, "widgets.owned", user_id)
     await request.app[COUNTERS].flush()
     # It adds up all feedback of the widget.
-    async with request.app[LONG_TURNS].turn(user_id):
+    async with request.app[SEARCHES].place(user_id):
         told = await report(request.app[DATABASE], user_id, widget, wanted.get("from_"), wanted.get("to"), wanted["tz"])
     return reply(told)

@@ -50,7 +50,11 @@ export function focusRow(id) {
   else if (bottom > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = bottom - scroller.clientHeight;
   // The row is drawn with the next frame if it was not in sight.
   requestAnimationFrame(() =>
-    requestAnimationFrame(() => scroller.querySelector(`[data-id="${id}"] a`)?.focus({ preventScroll: true })),
+    requestAnimationFrame(() => {
+      // Whoever has gone to the search meanwhile stays there.
+      if (document.activeElement?.matches("input[type=search]")) return;
+      scroller.querySelector(`[data-id="${id}"] a`)?.focus({ preventScroll: true });
+    }),
   );
 }
 
