@@ -123,8 +123,7 @@ class ProblemHandler(RequestHandler):
 
     def close_if_silent(self, now: float) -> None:
         """Close a connection whose first request does not come in time; between requests aiohttp does so itself."""
-        # Every answer moves the time at which aiohttp closes an idle connection.
-        is_first = self._current_request is None and self._next_keepalive_close_time <= self._made_at + self._keepalive_timeout
+        is_first = self._current_request is None and not self._request_count
         if is_first and now - self._made_at > HEAD_SECONDS:
             self.force_close()
         elif self._is_cut:

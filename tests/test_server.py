@@ -312,3 +312,18 @@ async def test_a_connection_whose_task_has_failed_is_closed(
 
     await until(is_closed, "the connection to be closed")
     writer.transport.abort()
+
+
+async def test_a_connection_with_one_quick_answer_is_left_alone(runner: Runner) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+    assert runner.server
+    (handler,) = runner.server.connections
+    assert isinstance(handler, server.ProblemHandler)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    # As if the clock had not moved meanwhile.
+    handler._made_at = handler._next_keepalive_close_time - handler._keepalive_timeout
+    handler.close_if_silent(handler._made_at + 60)
+    assert handler.transport is not None
+    assert not handler.transport.is_closing()
+    writer.close()
