@@ -140,10 +140,10 @@ async def test_a_backlog_delays_nobody_else(sql: asyncpg.Connection, processes: 
     courier = Noting(lanes_at_once=1)
     async with processes.running():
         await processes.start(courier)
-        await until(lambda: asyncio.sleep(0, len(courier.done) > 30), "the backlog to be worked on")
+        await until(lambda: asyncio.sleep(0, len(courier.done) > 30), "the backlog to be worked on", seconds=60)
         before = len(courier.done)
         await add(sql, other, 7)
-        await until(lambda: asyncio.sleep(0, courier.numbers(other)), "the other's job")
+        await until(lambda: asyncio.sleep(0, courier.numbers(other)), "the other's job", seconds=60)
     place = [job.user_id for job in courier.done].index(other)
     assert place - before <= 2 * worker.JOBS_AT_ONCE
 
