@@ -39,7 +39,7 @@ class Process:
 
     async def ended(self) -> int:
         """Wait for the end, and return the exit code."""
-        return await asyncio.wait_for(self.process.wait(), 60)
+        return await asyncio.wait_for(self.process.wait(), 90)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code."""

@@ -77,7 +77,7 @@ async def check(receiver: Receiver, senders: Sequence[Sender]) -> None:
             for number in range(WEBHOOKS)
         )
 
-    await until(complete, "everything that was acknowledged to be delivered", seconds=30)
+    await until(complete, "everything that was acknowledged to be delivered", seconds=60)
     for path, items in delivered(receiver).items():
         assert {len(ids) for ids in items.values()} == {1}, path
 
@@ -103,7 +103,7 @@ async def test_one_of_two_servers_is_stopped(tmp_path: Path, database_url: str, 
         two_servers(tmp_path, database_url) as (first, second),
         under_load([first, second], receiver),
     ):
-        assert await asyncio.wait_for(first.stop(), 15) == 0, first.output
+        assert await asyncio.wait_for(first.stop(), 60) == 0, first.output
 
 
 async def test_postgresql_is_stopped_and_started(tmp_path: Path, receiver: Receiver) -> None:
