@@ -18,16 +18,15 @@ from fw.inbox.feedback import Feedback
 from fw.inbox.searches import SEARCHES
 from fw.web import paging
 from fw.web.answers import Count
-from fw.web.fields import After, Id, Moment, QueryFlag, Text, Whole, says
+from fw.web.fields import Id, Moment, QueryFlag, Text, says
+from fw.web.lists import Paged
 from fw.web.operation import Answer, operation
 from fw.web.request import read_query
 from fw.web.response import not_modified, reply
-from fw.web.schemas import Output, Query
+from fw.web.schemas import Output
 
 
-class List(Query):
-    limit = Whole(1, 100, load_default=20, **says("Items of a page."))
-    after = After(**says("The `next` of the page before."))
+class List(Paged):
     is_read = QueryFlag(**says("Only items that are read, or only those that are not."))
     q = Text(0, 200, **says("Only items with this text in the message, in any case."))
     widget_id = Id(**says("Only items that came through this widget."))

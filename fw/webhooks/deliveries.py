@@ -10,13 +10,13 @@ from fw import ids
 from fw.accounts.tokens import CALLER
 from fw.database.pool import DATABASE
 from fw.errors import Invalid, NotFound
-from fw.web import paging
 from fw.web.answers import Count
-from fw.web.fields import After, Id, Moment, Whole, says
+from fw.web.fields import Id, Moment, says
+from fw.web.lists import Paged, page_of
 from fw.web.operation import Answer, operation
 from fw.web.request import path_id, read_object, read_query
 from fw.web.response import reply
-from fw.web.schemas import Body, Output, Query, exactly_one
+from fw.web.schemas import Body, Output, exactly_one
 from fw.webhooks.webhook import EVENTS, PING, find_webhook
 
 MOST: Final = 10_000
@@ -54,12 +54,7 @@ class Queued(Output):
     queued = Count()
 
 
-class List(Query):
-    limit = Whole(1, 100, load_default=20, **says("Items of a page."))
-    after = After(**says("The `next` of the page before."))
-
-
-@operation("webhooks_list_deliveries", Answer(200, Deliveries()), query=List(), refuses=(NotFound,))
+@operation("webhooks_list_deliveries", Answer(200, Deliveries()), query=Paged(), refuses=(NotFound,))
 async def list_deliveries(request: web.Request) -> web.Response:
     """List what was sent to a webhook in the last 30 days, or is to be, newest first."""
     wanted = read_query(request)
@@ -68,8 +63,7 @@ async def list_deliveries(request: web.Request) -> web.Response:
     rows = await request.app[DATABASE].rows(
         "webhooks.deliveries", request[CALLER].user_id, webhook["id"], below, wanted["limit"] + 1
     )
-    items = rows[: wanted["limit"]]
-    return reply({"items": items, "next": paging.next_after(items[-1]["id"]) if len(rows) > len(items) else None})
+    return reply(page_of(rows, wanted["limit"]))
 
 
 @operation("webhooks_resend_deliveries", Answer(202, Queued()), body=Resend(), refuses=(NotFound,))

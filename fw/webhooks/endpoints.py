@@ -10,12 +10,12 @@ from fw.accounts.tokens import CALLER
 from fw.config import CONFIG
 from fw.database.pool import DATABASE, STATEMENT_SECONDS
 from fw.errors import Invalid, NotFound
-from fw.web import paging
-from fw.web.fields import After, Flag, Many, Text, Whole, says
+from fw.web.fields import Flag, Many, Text, says
+from fw.web.lists import Paged, page_of
 from fw.web.operation import Answer, operation
 from fw.web.request import path_id, read_object, read_query
 from fw.web.response import reply
-from fw.web.schemas import Body, Output, Query, at_least_one
+from fw.web.schemas import Body, Output, at_least_one
 from fw.webhooks.fields import WebhookUrl, why_refused
 from fw.webhooks.signature import new_secret
 from fw.webhooks.webhook import EVENTS, Webhook, find_webhook
@@ -59,19 +59,13 @@ class Change(Body):
     _something = at_least_one("url", "events", "description", "is_active")
 
 
-class List(Query):
-    limit = Whole(1, 100, load_default=20, **says("Items of a page."))
-    after = After(**says("The `next` of the page before."))
-
-
-@operation("webhooks_list_own", Answer(200, Webhooks()), query=List())
+@operation("webhooks_list_own", Answer(200, Webhooks()), query=Paged())
 async def list_own(request: web.Request) -> web.Response:
     """List the caller's webhooks, newest first."""
     wanted = read_query(request)
     below = wanted.get("after", ids.HIGHEST)
     rows = await request.app[DATABASE].rows("webhooks.list", request[CALLER].user_id, below, wanted["limit"] + 1)
-    items = rows[: wanted["limit"]]
-    return reply({"items": items, "next": paging.next_after(items[-1]["id"]) if len(rows) > len(items) else None})
+    return reply(page_of(rows, wanted["limit"]))
 
 
 @operation(

@@ -10,12 +10,12 @@ from fw.accounts.tokens import CALLER
 from fw.database.pool import DATABASE
 from fw.errors import Forbidden, NotFound, PremiumRequired
 from fw.inbox.metadata import dump
-from fw.web import paging
-from fw.web.fields import After, Flag, Text, Whole, says
+from fw.web.fields import Flag, Text
+from fw.web.lists import Paged, page_of
 from fw.web.operation import Answer, operation
 from fw.web.request import path_id, read_object, read_query
 from fw.web.response import reply
-from fw.web.schemas import Body, Output, Query, at_least_one
+from fw.web.schemas import Body, Output, at_least_one
 from fw.widgets.widget import THEMES, TYPES, Settings, Widget, find_widget
 
 FREE: Final = 3
@@ -50,19 +50,13 @@ class Create(Body):
     is_active = Flag(load_default=True)
 
 
-class List(Query):
-    limit = Whole(1, 100, load_default=20, **says("Items of a page."))
-    after = After(**says("The `next` of the page before."))
-
-
-@operation("widgets_list_own", Answer(200, Widgets()), query=List())
+@operation("widgets_list_own", Answer(200, Widgets()), query=Paged())
 async def list_own(request: web.Request) -> web.Response:
     """List the caller's widgets, newest first."""
     wanted = read_query(request)
     below = wanted.get("after", ids.HIGHEST)
     rows = await request.app[DATABASE].rows("widgets.list", request[CALLER].user_id, below, wanted["limit"] + 1)
-    items = rows[: wanted["limit"]]
-    return reply({"items": items, "next": paging.next_after(items[-1]["id"]) if len(rows) > len(items) else None})
+    return reply(page_of(rows, wanted["limit"]))
 
 
 @operation(
