@@ -34,6 +34,11 @@ def _moment(prefix: str) -> datetime:
     return EPOCH + timedelta(milliseconds=int(prefix.replace("-", ""), 16))
 
 
+def millisecond_of(moment: datetime) -> datetime:
+    """Return the beginning of the millisecond in which a moment lies."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
 def just_before(moment: datetime) -> str:
     """Return an id that is below all ids made at `moment` or later, and above all made in an earlier millisecond."""
     milliseconds = -((EPOCH - moment) // timedelta(milliseconds=1))

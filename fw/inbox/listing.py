@@ -118,7 +118,7 @@ def first_moment(bound: Any) -> datetime:
 def moment_after(bound: Any) -> datetime:
     """Return the first millisecond after a moment, or after a day."""
     if isinstance(bound, datetime):
-        return bound.replace(microsecond=bound.microsecond // 1000 * 1000) + timedelta(milliseconds=1)
+        return ids.millisecond_of(bound) + timedelta(milliseconds=1)
     return start_of_day(bound) + timedelta(days=1)
 
 

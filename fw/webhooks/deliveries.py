@@ -80,7 +80,8 @@ async def resend_deliveries(request: web.Request) -> web.Response:
     row = await request.app[DATABASE].change(
         "webhooks.resend",
         *(request[CALLER].user_id, path_id(request), values.get("delivery_id")),
-        *(since, since and ids.just_before(since), MOST),
+        # An id may be of the millisecond in which the moment lies.
+        *(since, since and ids.just_before(ids.millisecond_of(since)), MOST),
     )
     if row is None or row["queued"] is None:
         # It was deleted or turned off in this moment.

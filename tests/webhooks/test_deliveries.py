@@ -139,6 +139,20 @@ async def test_only_what_is_not_older_is_sent_again(user: Person, receiver: Rece
     assert [each.message for each in await receiver.has(2)] == ["1", "2"]
 
 
+async def test_what_was_made_in_the_same_millisecond_is_not_older(
+    user: Person, receiver: Receiver, failed: dict[str, Any], sql: asyncpg.Connection
+) -> None:
+    # As if each had been made within the millisecond in which its transaction began.
+    await sql.execute(
+        "UPDATE deliveries SET created_at = 'epoch'::timestamptz + (id_time(id) >> 12) * interval '1 millisecond'"
+        " + interval '400 microseconds' WHERE user_id = $1",
+        user.id,
+    )
+    second = (await deliveries(user, failed))[1]
+    assert await resend(user, failed, since=second["created_at"]) == 2
+    assert await resend(user, failed, since="0001-01-01T00:00:00Z") == 1
+
+
 async def test_so_many_are_queued_at_once(
     user: Person, receiver: Receiver, failed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
