@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 from fw.accounts.cookies import cookie_token, set_cookie
 from fw.accounts.passwords import PASSWORDS
 from fw.accounts.tokens import BILLING, CALLER, TOKENS, Caller, Ticket
-from fw.accounts.user import require_account, with_token
+from fw.accounts.user import require_account
 from fw.database.pool import DATABASE, Row
 from fw.errors import Forbidden, Invalid, Unauthorized
 from fw.web.address import caller_bucket
@@ -75,10 +75,10 @@ def reply_session(
     request: web.Request, user: Row | None, ticket: Ticket, *, by_cookie: bool, status: int = 200
 ) -> web.Response:
     """Answer with a new session: its token or, by cookie, none."""
-    answer = with_token(user, ticket)
+    answer = {"user": user, "expires_in": ticket.seconds}
     if not by_cookie:
-        return reply(answer, status=status)
-    response = reply({"user": answer["user"], "expires_in": answer["expires_in"]}, status=status)
+        return reply({**answer, "access_token": ticket.token, "token_type": "bearer"}, status=status)
+    response = reply(answer, status=status)
     set_cookie(request, response, ticket)
     return response
 

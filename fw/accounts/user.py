@@ -1,10 +1,7 @@
 """The account, as its owner and others see it."""
 
-from typing import Any
-
 from marshmallow import fields, validate
 
-from fw.accounts.tokens import Ticket
 from fw.database.pool import Row
 from fw.errors import Unauthorized
 from fw.web.answers import Count
@@ -45,13 +42,3 @@ def require_account(row: Row | None) -> Row:
     if row is None:
         raise Unauthorized
     return row
-
-
-def with_token(user: Row | None, ticket: Ticket) -> dict[str, Any]:
-    """Return the answer to a registration or a login."""
-    return {
-        "user": user,
-        "access_token": ticket.token,
-        "token_type": "bearer",
-        "expires_in": ticket.seconds,
-    }
