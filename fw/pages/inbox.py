@@ -9,10 +9,10 @@ from typing import Final
 from aiohttp import web
 
 from fw.web.assets import files
-from fw.web.templates import page
+from fw.web.templates import SENDS_FORMS, SHOWS_PROFILES, page
 
-POLICY: Final = {"img-src": "'self' data: https:", "frame-src": "'self'", "form-action": "'self'"}
-"""It shows profile images, which are anywhere, and previews of widgets."""
+POLICY: Final = {**SHOWS_PROFILES, **SENDS_FORMS, "frame-src": "'self'"}
+"""The frames are previews of widgets."""
 MAIN: Final = "inbox/main.js"
 IMPORTED: Final = re.compile(r'\bfrom ?"(\.[^"]+)"')
 

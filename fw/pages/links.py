@@ -9,9 +9,7 @@ from fw.errors import Invalid, Problem, TooManyRequests, Unavailable
 from fw.pages.words import in_words, sentence
 from fw.web.request import read_form, validate
 from fw.web.schemas import Query
-from fw.web.templates import page
-
-POLICY = {"form-action": "'self'"}
+from fw.web.templates import SENDS_FORMS, page
 
 
 class Form(Query):
@@ -37,18 +35,16 @@ async def send_link(request: web.Request) -> web.Response:
 def form(request: web.Request, email: str = "", problem: Problem | None = None, *, is_sent: bool = False) -> web.Response:
     config = request.app[CONFIG]
     error = "That is not an e-mail address." if isinstance(problem, Invalid) else problem and sentence(problem)
-    response = page(
+    return page(
         "pages/forgot.html",
-        status=problem.status if problem else 200,
-        policy=POLICY,
+        problem=problem,
+        policy=SENDS_FORMS,
         email=email[:320],
         error=error,
         is_sent=is_sent,
         has_mail=config.has_mail,
         is_logged=not config.smtp_url,
     )
-    response.headers.update(problem.headers if problem else {})
-    return response
 
 
 async def reset(request: web.Request) -> web.Response:

@@ -20,10 +20,9 @@ from fw.web.limits import LIMITS
 from fw.web.origin import own_origin
 from fw.web.request import read_form, validate
 from fw.web.schemas import Query
-from fw.web.templates import page
+from fw.web.templates import SENDS_FORMS, SHOWS_PROFILES, page
 
-POLICY: Final = {"img-src": "'self' data: https:", "form-action": "'self'"}
-"""It shows the owner's profile image, which is anywhere."""
+POLICY: Final = {**SHOWS_PROFILES, **SENDS_FORMS}
 KEY: Final = 64
 BODY_SHOWN: Final = 16 * 1024
 """The longest form whose text is shown again if a limit is reached."""
@@ -119,7 +118,7 @@ def form(
     typed = typed or {}
     response = page(
         "pages/public.html",
-        status=problem.status if problem else 200,
+        problem=problem,
         # Not no-store: going back has to find the page with what was typed.
         caching="private, no-cache",
         policy=POLICY,
@@ -131,7 +130,6 @@ def form(
         most=MESSAGE,
     )
     response.headers["X-Robots-Tag"] = "noindex"
-    response.headers.update(problem.headers if problem else {})
     return response
 
 

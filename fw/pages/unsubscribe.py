@@ -9,18 +9,16 @@ from fw.database.pool import DATABASE
 from fw.errors import NotFound
 from fw.pages.words import in_words
 from fw.web.links import unsubscribed_user
-from fw.web.templates import page
+from fw.web.templates import SENDS_FORMS, page
 
 log = logging.getLogger("fw.mail")
-
-POLICY = {"form-action": "'self'"}
 
 
 @in_words
 async def show(request: web.Request) -> web.Response:
     """Ask whether to turn the mails off: whatever looks at links turns nothing off."""
     user_of(request)
-    return page("pages/unsubscribe.html", policy=POLICY, token=request.query["token"], is_done=False)
+    return page("pages/unsubscribe.html", policy=SENDS_FORMS, token=request.query["token"], is_done=False)
 
 
 @in_words
@@ -29,7 +27,7 @@ async def turn_off(request: web.Request) -> web.Response:
     user_id = user_of(request)
     await request.app[DATABASE].change("notifications.turn_off", user_id)
     log.info("unsubscribed", extra={"user_id": user_id})
-    return page("pages/unsubscribe.html", policy=POLICY, token="", is_done=True)
+    return page("pages/unsubscribe.html", policy=SENDS_FORMS, token="", is_done=True)
 
 
 def user_of(request: web.Request) -> str:

@@ -44,9 +44,7 @@ def sentence(problem: Problem) -> str:
 
 def problem_page(problem: Problem) -> web.Response:
     title = TITLES.get(type(problem), problem.title)
-    response = page("pages/problem.html", status=problem.status, title=title, sentence=sentence(problem))
-    response.headers.update(problem.headers)
-    return response
+    return page("pages/problem.html", problem=problem, title=title, sentence=sentence(problem))
 
 
 def in_words(
