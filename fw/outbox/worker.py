@@ -169,9 +169,10 @@ class Outbox:
                 if pause:
                     break
         except Problem:
-            # The lease ends by itself.
+            # The database has said so in the log.
             return
         finally:
+            # If that fails too, the lease ends by itself.
             with suppress(Problem):
                 released = await asyncio.shield(self._database.change("outbox.release", user_id, kind, key, self._lease, pause))
                 if released and released["is_due"]:

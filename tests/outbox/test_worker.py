@@ -13,11 +13,9 @@ import pytest
 
 from fw.background import Background
 from fw.config import Config
-from fw.database.migrations import migrate
 from fw.database.pool import Database
 from fw.outbox import worker
 from fw.outbox.worker import Job, Later, Never, Outbox
-from tests.conftest import MakeDatabase
 from tests.support.waiting import until
 
 KIND = "test"
@@ -46,22 +44,6 @@ class Noting:
         return [number(job) for job in self.done if not user_id or job.user_id == user_id]
 
 
-@pytest.fixture(scope="module")
-def own_url(make_database: MakeDatabase) -> str:
-    """A database of this module's own: the lanes of the others' are for other processes."""
-    url = make_database()
-    migrate(Config(database_url=url))
-    return url
-
-
-@pytest.fixture
-async def sql(own_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(own_url)
-    await connection.execute("TRUNCATE jobs, lanes")
-    yield connection
-    await connection.close()
-
-
 class Processes:
     """Opens outboxes as processes would, and stops them at the end of a block."""
 
@@ -80,8 +62,8 @@ class Processes:
 
 
 @pytest.fixture
-def processes(own_url: str) -> Processes:
-    return Processes(own_url)
+def processes(database_url: str) -> Processes:
+    return Processes(database_url)
 
 
 async def add(sql: asyncpg.Connection, user_id: str, *numbers: int, key: str = "k") -> None:
@@ -213,10 +195,10 @@ async def test_a_new_job_brings_a_lane_forward_that_waits_for_a_later_one(
 
 
 async def test_jobs_are_in_the_order_of_their_inbox_and_not_of_its_transactions(
-    sql: asyncpg.Connection, own_url: str, processes: Processes
+    sql: asyncpg.Connection, database_url: str, processes: Processes
 ) -> None:
     user = str(uuid4())
-    earlier = await asyncpg.connect(own_url)
+    earlier = await asyncpg.connect(database_url)
     try:
         # This transaction begins first, and has its turn at the inbox after the other one.
         async with earlier.transaction():
