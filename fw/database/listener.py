@@ -76,8 +76,10 @@ class Listener:
         clock = asyncio.get_running_loop().time
         swept = clock()
         while True:
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(subscription.lost.wait(), PROBE_SECONDS)
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await subscription.lost.wait()
             if subscription.lost.is_set():
                 raise Lost("closed")
             async with asyncio.timeout(PROBE_SECONDS):

@@ -34,6 +34,8 @@ MOST_ATTEMPTS: Final = 30
 """A job that was begun more often than that is given up. Couriers give up earlier: such a job kills its processes."""
 DRAIN_SECONDS: Final = 4.0
 """How long jobs that are under way may still take when the process stops."""
+LEAVE_SECONDS: Final = 1.0
+"""How long it may take then to give back what is leased; without that the leases end by themselves."""
 
 
 class Job(NamedTuple):
@@ -121,6 +123,9 @@ class Outbox:
             for lane in late:
                 lane.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        # A lane may have been leased by a statement that was cancelled, too.
+        with suppress(Problem):
+            await self._database.change("outbox.leave", self._lease, seconds=LEAVE_SECONDS)
 
     def wake(self, kinds: list[str]) -> None:
         """Look for lanes of these kinds now: the hint of those who wrote jobs."""
@@ -138,8 +143,10 @@ class Outbox:
                 # The database has said so in the log.
                 found = 0
             if not found:
+                # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the hint.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(hint.wait(), SWEEP_SECONDS)
+                    async with asyncio.timeout(SWEEP_SECONDS):
+                        await hint.wait()
 
     async def _claim(self, kind: str) -> int:
         """Lease as many lanes as there is room for, and begin to serve them. Returns how many."""

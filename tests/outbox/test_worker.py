@@ -359,3 +359,29 @@ async def test_goes_on_after_the_database_was_away(sql: asyncpg.Connection, proc
         await add(sql, str(uuid4()), 1)
         await emptied(sql)
     assert courier.numbers() == [1]
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_process_stops_also_if_a_hint_comes_in_that_moment(
+    sql: asyncpg.Connection, processes: Processes, steps: int
+) -> None:
+    async with asyncio.timeout(20):
+        async with processes.running():
+            outbox = await processes.start(Noting())
+            # The first look for lanes is over: from here on it waits for a hint.
+            await until(lambda: asyncio.sleep(0, outbox._hints[KIND]._waiters), "the wait for a hint")
+            outbox.wake([KIND])
+            for _ in range(steps):
+                await asyncio.sleep(0)
+
+
+async def test_a_process_that_stops_leaves_no_lane_leased(sql: asyncpg.Connection, processes: Processes) -> None:
+    async with processes.running():
+        outbox = await processes.start(Noting())
+        await add(sql, str(uuid4()), 1)
+        # As if it had been leased by a statement whose answer nobody waited for any more.
+        await sql.execute(
+            "UPDATE lanes SET lease = $1, leased_until = now() + interval '1 hour', due = now() + interval '1 hour'",
+            outbox._lease,
+        )
+    assert await sql.fetchval("SELECT count(*) FILTER (WHERE lease IS NOT NULL) = 0 FROM lanes")

@@ -53,6 +53,12 @@ RETURNING j.id;
 -- Ends a lease ($4) of a lane, which is left alone for $5 seconds. Tells whether its next job is due already.
 SELECT lane_release($1, $2, $3, $4, $5) AS is_due;
 
+-- name: leave
+-- Ends all that a process has leased ($1).
+UPDATE lanes AS l
+SET lease = NULL, leased_until = NULL
+WHERE l.lease = $1;
+
 -- name: state
 -- Tells for each kind how many jobs wait (at most 100,000 are counted), and for how many seconds the oldest one that is due does.
 SELECT j.kind, count(*) AS waiting,
