@@ -6,11 +6,13 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from heapq import nsmallest
 from typing import Any, Final, cast
 
 import uvloop
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_websocket import WebSocketReader
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 from yarl import URL
@@ -59,6 +61,8 @@ DEEPEST: Final = 20
 NOWHERE: Final = URL("/-")
 """The target in the place of one that no route has."""
 BACKLOG: Final = 1024
+IDLE_CLOSED: Final = 16
+"""How many idle connections at least make room for new ones."""
 UNSENT_BYTES: Final = 128 * 1024
 """How much of a response the kernel holds that is not sent yet: by default some megabytes for each client that stalls."""
 
@@ -78,7 +82,7 @@ def plain(message: RawRequestMessage) -> RawRequestMessage:
 class ProblemHandler(RequestHandler):
     """Answers invalid HTTP with a problem too, and can close connections that are silent or stalled."""
 
-    __slots__ = ("_body", "_is_cut", "_made_at", "_received", "_seen_at", "_seen_request", "_seen_taken")
+    __slots__ = ("_body", "_is_cut", "_made_at", "_received", "_seen_at", "_seen_request", "_seen_taken", "_upgraded_at")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -95,7 +99,7 @@ class ProblemHandler(RequestHandler):
         size = len(data)
         if self._payload_parser is not None:
             self._received += size
-            if self._received > READER_BYTES + READER_BYTES_A_SECOND * (self._loop.time() - self._made_at):
+            if self._received > READER_BYTES + READER_BYTES_A_SECOND * (self._loop.time() - self._upgraded_at):
                 cast(asyncio.Transport, self.transport).abort()
                 return
             super().data_received(data)
@@ -115,6 +119,11 @@ class ProblemHandler(RequestHandler):
                 if self._received > REQUEST_BYTES:
                     self._cut()
 
+    def set_parser(self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None) -> None:
+        """Note when the connection became a live socket."""
+        self._received, self._upgraded_at = 0, self._loop.time()
+        super().set_parser(parser, data_received_cb)
+
     def _cut(self) -> None:
         """Drop what else comes. A request that is under way is answered first."""
         self._is_cut = True
@@ -128,6 +137,12 @@ class ProblemHandler(RequestHandler):
             self.force_close()
         elif self._is_cut:
             self._cut()
+
+    @property
+    def idle_until(self) -> float | None:
+        """When the connection will be closed if no whole head comes; None if a request is under way."""
+        is_idle = self._waiter is not None and not self._messages and self._body.is_eof()
+        return self._next_keepalive_close_time if is_idle else None
 
     def close_if_dead(self) -> None:
         """Close a connection whose task has ended by an error: nobody else would."""
@@ -156,6 +171,9 @@ class ProblemHandler(RequestHandler):
             raise exc
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun: no other one can be sent")
+        if isinstance(exc, UnicodeEncodeError) and hdrs.EXPECT in request.headers:
+            # At an unknown path aiohttp quotes the expectation, which may have bytes that are no text.
+            status = 417
         if status == 500:
             log.error("request failed outside the application", exc_info=exc)
         response = reply_last(BY_STATUS.get(status, Problem)(), request)
@@ -174,9 +192,20 @@ class ProblemServer(web.Server):
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        if not self._descriptors.suffice(transport.get_extra_info("socket").fileno(), self._loop.time()):
+        descriptor = transport.get_extra_info("socket").fileno()
+        if not self._descriptors.are_scarce(descriptor):
+            return
+        self._close_idle()
+        if not self._descriptors.suffice(descriptor, self._loop.time()):
             # Not at once: the handler is not ready yet.
             self._loop.call_soon(transport.abort)
+
+    def _close_idle(self) -> None:
+        """Close the connections that have been idle longest: looking for them takes time, so some at once."""
+        handlers = (handler for handler in self.connections if isinstance(handler, ProblemHandler))
+        idle = [(until, id(handler), handler) for handler in handlers if (until := handler.idle_until) is not None]
+        for *_, handler in nsmallest(max(IDLE_CLOSED, len(idle) // 64), idle):
+            handler.force_close()
 
     def pre_shutdown(self) -> None:
         self.is_ending = True

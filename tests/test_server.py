@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient
 from fw import server
 from fw.config import Config
 from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
-from tests.support.people import PASSWORD, Person, problem
+from tests.support.people import PASSWORD, Person, problem, register
 from tests.support.waiting import until
 from tests.support.wire import exchange
 
@@ -215,6 +215,28 @@ async def test_of_a_body_that_nobody_reads_only_some_is_parsed(runner: Runner) -
     writer.write(b"1\r\na\r\n" * 200_000)
     await until(lambda: asyncio.sleep(0, handler._is_cut), "the connection to be cut")
     writer.transport.abort()
+
+
+async def test_a_socket_may_send_no_more_if_its_connection_is_old(runner: Runner) -> None:
+    url = f"http://127.0.0.1:{port_of(runner)}"
+    async with ClientSession() as http:
+        headers = await register(http, url)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b'"ok"')
+    assert runner.server
+    for handler in runner.server.connections:
+        assert isinstance(handler, server.ProblemHandler)
+        handler._made_at -= 3600
+    fields = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==")
+    lines = ["GET /api/feedback/live HTTP/1.1", "Host: x", f"Authorization: {headers['Authorization']}", *fields]
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+    await reader.readuntil(b'"hello"')
+    # A message in pieces that never ends.
+    writer.write(b"\x01\x80\x00\x00\x00\x00" + b"\x00\x80\x00\x00\x00\x00" * 10_000)
+    with contextlib.suppress(ConnectionError):
+        await asyncio.wait_for(reader.read(), 10)
+    writer.close()
 
 
 async def test_a_connection_goes_on_after_a_body_that_nobody_read(runner: Runner) -> None:

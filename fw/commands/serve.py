@@ -56,7 +56,9 @@ def listen_and_serve(config: Config) -> None:
     from fw import server, workers
     from fw.database import connections as capacity
     from fw.database import migrations
+    from fw.web.descriptors import raise_limit
 
+    raise_limit()
     # Until the server has its own handler.
     unwind_on_sigterm()
     try:

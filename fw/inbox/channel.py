@@ -72,7 +72,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
     ws = web.WebSocketResponse(
         protocols=(PROTOCOL,), compress=False, autoping=False, autoclose=False, max_msg_size=MESSAGE_BYTES
     )
-    if not ws.can_prepare(request):
+    if request.method != hdrs.METH_GET or not ws.can_prepare(request):
         raise UpgradeRequired
     try:
         await follow_caller(request, ws, since)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 from marshmallow import fields, validate
@@ -24,6 +24,9 @@ from fw.web.operation import Answer, operation
 from fw.web.request import read_query
 from fw.web.response import not_modified, reply
 from fw.web.schemas import Output
+
+PAGE_BYTES: Final = 1024 * 1024
+"""The longest page, so that slow readers hold little memory. 100 items fit, unless most letters take three bytes and more."""
 
 
 class List(Paged):
@@ -48,7 +51,10 @@ class Inbox(Output):
 
 @operation("feedback_list_inbox", Answer(200, Inbox(), ("ETag",)), Answer(304, None, ("ETag",)), query=List())
 async def list_inbox(request: web.Request) -> web.Response:
-    """List the inbox, filtered, a page at a time. A page of a search may be short or empty, with a `next` that goes on."""
+    """List the inbox, filtered, a page at a time. A page of a search may be short or empty, with a `next` that goes on.
+
+    So may a page of more than 1 MiB be short.
+    """
     wanted = read_query(request)
     user_id, database = request[CALLER].user_id, request.app[DATABASE]
     if hdrs.IF_NONE_MATCH in request.headers:
@@ -67,7 +73,18 @@ async def list_inbox(request: web.Request) -> web.Response:
         "total_count": inbox["total_count"],
         "cursor": inbox["inbox_cursor"],
     }
-    return reply(page, headers={"ETag": f'"{tag(user_id, inbox["inbox_cursor"], wanted)}"'})
+    return reply_page(page, {"ETag": f'"{tag(user_id, inbox["inbox_cursor"], wanted)}"'})
+
+
+def reply_page(page: dict[str, Any], headers: Mapping[str, str]) -> web.Response:
+    """Return the response of a page; one of more than `PAGE_BYTES` ends early."""
+    response = reply(page, headers=headers)
+    while (size := response.content_length or 0) > PAGE_BYTES and len(page["items"]) > 1:
+        # As many as fit if all are equally long, but at least one less.
+        items = page["items"][: max(1, (len(page["items"]) - 1) * PAGE_BYTES // size)]
+        page = {**page, "items": items, "next": paging.next_after(items[-1]["id"])}
+        response = reply(page, headers=headers)
+    return response
 
 
 async def read_page(request: web.Request, wanted: Mapping[str, Any]) -> Sequence[Row]:

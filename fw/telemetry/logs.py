@@ -64,8 +64,9 @@ def configure(level: str, log_format: LogFormat) -> None:
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("yoyo").setLevel(logging.WARNING)
-    # It warns of subprotocols that do not fit, and names them: a token may be among them.
-    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+    # They quote subprotocols and cookies that do not fit: a token may be among them.
+    for name in ("aiohttp.websocket", "aiohttp.internal"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def head(moment: float, record: logging.LogRecord) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """File descriptors: every connection takes one, and the server needs some for itself."""
 
+import contextlib
 import logging
 import math
 import resource
@@ -26,10 +27,18 @@ class Descriptors:
         self._refused = 0
         self._told_at = -math.inf
 
+    def are_scarce(self, descriptor: int) -> bool:
+        """Tell whether idle connections have to make room.
+
+        `descriptor` is a new connection's: the lowest number that was free.
+        """
+        limit, own = self._limits()
+        return descriptor >= limit - own
+
     def suffice(self, descriptor: int, now: float) -> bool:
-        """Tell whether enough are left. `descriptor` is a new connection's: the lowest number that was free."""
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if limit == resource.RLIM_INFINITY or descriptor < limit - min(self._own, limit // SHARE):
+        """Tell whether the server keeps enough for itself. It lends half of them, until those that make room are closed."""
+        limit, own = self._limits()
+        if descriptor < limit - own // 2:
             return True
         self._refused += 1
         if now - self._told_at >= TELL_SECONDS:
@@ -37,3 +46,15 @@ class Descriptors:
             self._refused = 0
             self._told_at = now
         return False
+
+    def _limits(self) -> tuple[float, int]:
+        """Return how many there may be, and how many of them are the server's own."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return (math.inf, 0) if limit == resource.RLIM_INFINITY else (limit, min(self._own, limit // SHARE))
+
+
+def raise_limit() -> None:
+    """Allow as many as the system lets this process have: the usual 1,024 are few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -76,7 +76,7 @@ def refuse_codings(request: web.Request) -> None:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Read the whole body. Raises `RequestTimeout` if it does not come in time."""
+    """Read the whole body. Raises `RequestTimeout` if it does not come in time, `ConnectionError` if the client has left."""
     if request.content.is_eof():
         # The body has come together with the headers, as most do.
         return await request.read()
@@ -85,6 +85,11 @@ async def read_body(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError:
         raise RequestTimeout from None
+    except RuntimeError:
+        if request.protocol.connected:
+            raise
+        # aiohttp's word for a client that left before the body was asked for.
+        raise ConnectionResetError from None
 
 
 def media_type(request: web.Request) -> str:

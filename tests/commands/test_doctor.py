@@ -154,14 +154,11 @@ async def test_data_directory(config: Config, tmp_path: Path) -> None:
     assert_finding(await look("data directory", elsewhere, is_embedded=True), Status.FAILED, "cannot be written", "FW_DATA_DIR")
 
 
-async def test_open_files(config: Config) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        for limit, status in ((1024, Status.WARNING), (min(hard, 4096) if hard > 0 else 4096, Status.OK)):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-            assert_finding(await look("open files", config), status, rf"^{limit} here: some {limit - 74} sockets a process$")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+async def test_open_files(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, status in ((1024, Status.WARNING), (4096, Status.OK)):
+        # Only root may raise the real one again.
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (512, limit))
+        assert_finding(await look("open files", config), status, rf"^{limit} here: some {limit - 74} sockets a process$")
 
 
 async def test_database_that_is_not_there(config: Config) -> None:

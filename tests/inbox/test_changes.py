@@ -64,6 +64,15 @@ async def test_tells_no_more_bytes_at_once_than_a_reading_holds(user: Person, mo
     assert since == len(sizes)
 
 
+async def test_counts_the_bytes_of_a_reading_as_json_has_them(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.inbox.feed.MOST_BYTES", 10_000)
+    for _ in range(3):
+        # Six bytes each: \u0001.
+        await user.receive("\x01" * 1000)
+    answer = await user.changes(0)
+    assert (len(answer["events"]), answer["more"]) == (2, True)
+
+
 async def test_begins_at_the_beginning_by_default(user: Person) -> None:
     await user.receive()
     assert names(await body(await user.get(PATH))) == [("created", 1)]

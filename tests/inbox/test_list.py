@@ -121,6 +121,17 @@ async def test_turns_pages(user: Person, limit: int, sizes: list[int]) -> None:
     assert together(oldest) == sent
 
 
+async def test_ends_a_page_of_more_than_a_mebibyte_early(user: Person) -> None:
+    # As JSON each control character takes six bytes.
+    await asyncio.gather(*(user.receive("\x01" * 5000) for _ in range(50)))
+    first = await user.get("/api/feedback", params={"limit": "50"})
+    assert 900 * 1024 < len(await first.read()) <= 1024 * 1024
+    turned = await pages(user, limit=50)
+    assert len(turned) == 2
+    assert together(turned) == sorted(together(turned), reverse=True)
+    assert len(set(together(turned))) == 50
+
+
 async def test_neither_skips_nor_repeats_while_others_are_added(user: Person) -> None:
     sent = [await user.receive() for _ in range(10)]
     added: list[str] = []

@@ -230,6 +230,17 @@ async def test_is_no_plain_request(user: Person) -> None:
     await problem(response, 426, "upgrade-required")
 
 
+async def test_is_opened_by_get_alone(user: Person) -> None:
+    fields = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "A" * 22 + "==",
+    }
+    response = await user.call("HEAD", PATH, headers=fields)
+    assert response.status == 426
+
+
 async def test_refuses_a_cursor_that_is_none(user: Person) -> None:
     await problem(await user.get(f"{PATH}?since=x"), 422, "invalid")
 

@@ -11,7 +11,7 @@ import pytest
 
 from fw.telemetry.logs import JsonFormatter, Request, TextFormatter
 from tests.support.people import PASSWORD, register
-from tests.support.processes import Process, fw
+from tests.support.processes import SETTINGS, Process, fw
 from tests.support.wire import exchange
 
 SECRET_WORD = "a-secret-word"
@@ -141,3 +141,17 @@ def test_tells_where_it_failed_and_not_what_the_error_says(formatter: logging.Fo
 
 def test_a_line_break_makes_no_second_line() -> None:
     assert len(logged(JsonFormatter(), "one\ntwo %s", "\r\nthree", extra={"note": "\n{}"}).splitlines()) == 1
+
+
+@pytest.mark.slow
+async def test_tells_no_cookies_at_any_level(tmp_path: Path, database_url: str) -> None:
+    async with fw("serve", folder=tmp_path, DATABASE_URL=database_url, **SETTINGS, FW_LOG_LEVEL="DEBUG") as server:
+        url = await server.url()
+        host, port = url.removeprefix("http://").split(":")
+        for cookie in (f"a={SECRET_WORD}; {SECRET_WORD}; @={SECRET_WORD}", f'fw="{SECRET_WORD}\\'):
+            for path in ("/", "/inbox", "/api/auth/me", "/api/feedback/live"):
+                await exchange(
+                    host, int(port), f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n".encode()
+                )
+        assert await server.stop() == 0
+    assert SECRET_WORD not in server.output

@@ -1,6 +1,7 @@
 """What the server does when file descriptors run out: every connection is one."""
 
 import asyncio
+import contextlib
 import logging
 import resource
 import socket
@@ -21,16 +22,22 @@ def limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def test_keeps_what_the_server_itself_needs(limit: int) -> None:
+def test_asks_idle_connections_to_make_room_for_what_the_server_itself_needs(limit: int) -> None:
     descriptors = Descriptors(10)
-    assert descriptors.suffice(limit - 10 - OWN - 1, 0)
-    assert not descriptors.suffice(limit - 10 - OWN, 0)
+    assert not descriptors.are_scarce(limit - 10 - OWN - 1)
+    assert descriptors.are_scarce(limit - 10 - OWN)
+
+
+def test_lends_half_of_what_the_server_itself_needs(limit: int) -> None:
+    descriptors = Descriptors(10)
+    assert descriptors.suffice(limit - (10 + OWN) // 2 - 1, 0)
+    assert not descriptors.suffice(limit - (10 + OWN) // 2, 0)
 
 
 def test_keeps_a_quarter_of_a_small_limit(limit: int) -> None:
     descriptors = Descriptors(limit)
-    assert descriptors.suffice(limit - limit // 4 - 1, 0)
-    assert not descriptors.suffice(limit - limit // 4, 0)
+    assert not descriptors.are_scarce(limit - limit // 4 - 1)
+    assert descriptors.are_scarce(limit - limit // 4)
 
 
 def test_says_so_once_in_a_while(limit: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -55,6 +62,50 @@ async def is_served(url: str, held: list[socket.socket]) -> bool:
         return False
 
 
+async def stay_busy(url: str, held: list[socket.socket]) -> None:
+    """Connect, and send a part of a body."""
+    loop, parts = asyncio.get_running_loop(), urlsplit(url)
+    held.append(socket.socket())
+    held[-1].setblocking(False)
+    await loop.sock_connect(held[-1], (parts.hostname, parts.port))
+    with contextlib.suppress(ConnectionError):
+        await loop.sock_sendall(held[-1], b"POST /api/auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{")
+
+
+def leave_room(pid: int, connections: int) -> None:
+    """Lower a server's limit to what it has open, what it keeps for itself, and so many connections."""
+    limit = len(list(Path(f"/proc/{pid}/fd").iterdir())) + OWN + connections
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+
+
+@pytest.mark.slow
+async def test_may_open_as_many_as_the_system_lets_it(tmp_path: Path, database_url: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    try:
+        async with fw("serve", folder=tmp_path, **SETTINGS, DATABASE_URL=database_url) as server:
+            await server.url()
+            assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+async def test_connections_that_are_idle_longest_make_room_for_new_ones(tmp_path: Path, database_url: str) -> None:
+    settings = {**SETTINGS, "DATABASE_URL": database_url, "FW_DB_POOL": "4"}
+    held: list[socket.socket] = []
+    async with fw("serve", folder=tmp_path, **settings) as server:
+        url = await server.url()
+        leave_room(server.process.pid, 60)
+        for number in range(200):
+            assert await is_served(url, held), number
+        assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(held[0], 1000), 10) == b""
+        held[-1].sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await asyncio.get_running_loop().sock_recv(held[-1], 1000)).startswith(b"HTTP/1.1 200 ")
+    for sock in held:
+        sock.close()
+
+
 @pytest.mark.slow
 async def test_says_that_they_run_out_and_goes_on_when_there_are_some_again(tmp_path: Path, database_url: str) -> None:
     settings = {**SETTINGS, "DATABASE_URL": database_url, "FW_DB_POOL": "4"}
@@ -62,19 +113,14 @@ async def test_says_that_they_run_out_and_goes_on_when_there_are_some_again(tmp_
     async with fw("serve", folder=tmp_path, **settings) as server, aiohttp.ClientSession() as http:
         url, pid = await server.url(), server.process.pid
         headers = await register(http, url, f"u{pid}")
-        limit = len(list(Path(f"/proc/{pid}/fd").iterdir())) + OWN + 40
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
-        while await is_served(url, held):
-            assert len(held) < limit, "there is no end to connections"
-        assert len(held) > 20
+        leave_room(pid, 40)
+        for _ in range(40 + OWN):
+            await stay_busy(url, held)
         refused = [await is_served(url, held) for _ in range(20)]
         assert not any(refused)
         lines = [line for line in server.output.splitlines() if '"level":"ERROR"' in line]
         assert 0 < len(lines) < len(refused)
-        assert all("too many open files: new connections are closed" in line for line in lines)
-        # Those who are there are served, also by the database.
-        async with http.get(f"{url}/api/feedback", headers=headers) as answer:
-            assert answer.status == 200
+        assert all("too many open files: new connections are closed" in line for line in lines), lines
         for sock in held:
             sock.close()
 
@@ -82,6 +128,8 @@ async def test_says_that_they_run_out_and_goes_on_when_there_are_some_again(tmp_
             return await is_served(url, held)
 
         await until(is_served_again, "the server to answer again")
+        async with http.get(f"{url}/api/feedback", headers=headers) as answer:
+            assert answer.status == 200
         assert await server.stop() == 0, server.output
     for sock in held:
         sock.close()

@@ -6,6 +6,7 @@ import logging
 import re
 import zlib
 from collections.abc import AsyncIterator
+from itertools import product
 from typing import Any, NoReturn
 
 import asyncpg
@@ -220,8 +221,9 @@ async def test_an_unknown_expectation_is_a_problem(client: TestClient) -> None:
 
 
 async def test_an_unknown_expectation_is_a_problem_where_there_is_no_route_too(served: tuple[str, int]) -> None:
-    for line in (b"POST /nope", b"PUT /api/auth/login", b"OPTIONS /api/users/profile"):
-        head = b"%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: a miracle\r\n\r\n" % line
+    lines = (b"POST /nope", b"PUT /api/auth/login", b"OPTIONS /api/users/profile")
+    for line, expectation in product(lines, (b"a miracle", b"\x80")):
+        head = b"%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: %s\r\n\r\n" % (line, expectation)
         status, headers, content = await exchange(*served, head)
         assert status == 417
         assert headers["content-type"] == "application/problem+json", (line, content)

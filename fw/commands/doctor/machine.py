@@ -65,11 +65,12 @@ async def check_data_directory(subject: Subject) -> Finding:
 
 async def check_open_files(subject: Subject) -> Finding:
     """Compare the limit of open files with the sockets, each of which takes one."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
+    # The server raises its own limit as far as it may.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
         return ok("without a limit")
-    sockets = max(0, soft - subject.config.db_pool - 64)
-    detail = f"{soft} here: some {sockets} sockets a process"
-    if soft >= FILES:
+    sockets = max(0, most - subject.config.db_pool - 64)
+    detail = f"{most} here: some {sockets} sockets a process"
+    if most >= FILES:
         return ok(detail)
-    return warning(detail, "raise it to 65536 where the server starts (ulimit -n, or LimitNOFILE= in systemd)")
+    return warning(detail, "raise it to 65536 where the server starts (ulimit -Hn, or LimitNOFILE= in systemd)")

@@ -181,7 +181,8 @@ LEFT JOIN LATERAL (
             sum(l.bytes) OVER (log ROWS UNBOUNDED PRECEDING) - l.bytes AS bytes_before
         FROM (
             SELECT n.id, n.user_id, n.message, n.created_at, n.is_read, n.ip_address, n.metadata, n.widget_id, n.cursor,
-                n.created_cursor, n.deleted_at, octet_length(n.message) + coalesce(octet_length(n.metadata::text), 0) AS bytes
+                n.created_cursor, n.deleted_at,
+                octet_length(to_json(n.message)::text) + coalesce(octet_length(n.metadata::text), 0) AS bytes
             FROM feedback AS n
             WHERE n.user_id = w.user_id AND n.cursor > w.since
             ORDER BY n.cursor

@@ -93,15 +93,14 @@ GROUP BY d.place;
 -- name: ratings
 -- How often each rating was given through a widget, in a range of ids. Older releases stored ratings that are no numbers or out
 -- of bounds; these do not count.
-SELECT (f.metadata ->> 'rating')::numeric AS rating, count(*) AS count
-FROM feedback AS f
-WHERE f.user_id = $1
-    AND f.widget_id = $2
-    AND f.id > $3
-    AND f.id < $4
-    AND f.deleted_at IS NULL
-    AND CASE json_typeof(f.metadata -> 'rating')
-        WHEN 'number' THEN (f.metadata ->> 'rating')::numeric BETWEEN 0 AND 10
-    END
+SELECT r.rating::text::numeric AS rating, count(*) AS count
+FROM (
+    SELECT f.metadata -> 'rating' AS rating
+    FROM feedback AS f
+    WHERE f.user_id = $1 AND f.widget_id = $2 AND f.id > $3 AND f.id < $4 AND f.deleted_at IS NULL
+    -- Else the metadata would be parsed at each use of the rating.
+    OFFSET 0
+) AS r
+WHERE CASE json_typeof(r.rating) WHEN 'number' THEN r.rating::text::numeric BETWEEN 0 AND 10 END
 GROUP BY 1
 ORDER BY 1 DESC;
