@@ -1,6 +1,7 @@
 """Letters: what mails say, and how they are put into MIME.
 
-Whatever people wrote is text in both parts. Headers are made by the standard library, which lets no line break through.
+Whatever people wrote is text in both parts. Headers are made by the standard library, which lets no line break through, but
+decodes encoded words (RFC 2047) in what it is given: people's text must have none.
 """
 
 import re
@@ -43,6 +44,10 @@ class Letter:
         return fill(f"mail/{self.name}.txt", **values), fill(f"mail/{self.name}.html", **values)
 
 
+WORD: Final = re.compile(r"=\?.*\?=")
+"""An encoded word."""
+
+
 class NoAddress(Exception):
     """Mail cannot be sent to an address."""
 
@@ -52,6 +57,8 @@ def address_of(text: str) -> Address:
     name, plain = parseaddr(text) if "<" in text else ("", text)
     try:
         found = validate_email(plain, check_deliverability=False)
+        if WORD.search(found.local_part):
+            raise NoAddress
         return Address(name, found.local_part, found.ascii_domain)
     except (EmailNotValidError, ValueError) as error:
         raise NoAddress from error
@@ -65,7 +72,7 @@ def compose(letter: Letter, sender: Address, message_id: str) -> EmailMessage:
     message = EmailMessage(policy)
     message["From"] = sender
     message["To"] = to
-    message["Subject"] = in_a_line(letter.subject, SUBJECT)
+    message["Subject"] = in_a_line(letter.subject, SUBJECT).replace("=?", "= ?")
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = f"<{message_id}@{sender.domain}>"
     # RFC 3834: nobody's absence is to be answered to it.

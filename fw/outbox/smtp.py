@@ -39,6 +39,7 @@ class MailServer:
 
     async def send(self, message: EmailMessage, recipient: Address) -> None:
         """Send a mail. Raises `Unsent`; whether the server has it nevertheless cannot be known if the connection broke."""
+        raw = message.as_bytes()
         client = aiosmtplib.SMTP(
             hostname=self._host,
             port=self._port,
@@ -51,7 +52,7 @@ class MailServer:
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 await self._greet(client)
-                await deliver(client, message, self.sender.addr_spec, recipient.addr_spec)
+                await deliver(client, raw, self.sender.addr_spec, recipient.addr_spec)
             # The mail is taken: nothing that fails from here on may have it sent again.
             with suppress(SMTPException, OSError, TimeoutError):
                 await client.quit(timeout=QUIT_SECONDS)
@@ -80,11 +81,11 @@ class MailServer:
             raise Unsent("login") from error
 
 
-async def deliver(client: aiosmtplib.SMTP, message: EmailMessage, sender: str, recipient: str) -> None:
+async def deliver(client: aiosmtplib.SMTP, message: bytes, sender: str, recipient: str) -> None:
     """Hand a mail over. Raises `Unsent`, which is final after an answer of 5xx (RFC 5321, 4.2.1)."""
     options = [] if recipient.isascii() else ["SMTPUTF8"]
     try:
-        await client.sendmail(sender, [recipient], message.as_bytes(), mail_options=options)
+        await client.sendmail(sender, [recipient], message, mail_options=options)
     except SMTPRecipientsRefused as error:
         raise refusal(error.recipients[0]) from error
     except SMTPResponseException as error:
