@@ -26,7 +26,8 @@ from fw.config import Config
 from fw.database.pool import Database, Row
 from fw.outbox.worker import Job, Later, Never
 from fw.webhooks.fields import why_refused
-from fw.webhooks.resolver import NotPublic, NotResolved, open_session
+from fw.webhooks.resolver import NotPublic, NotResolved
+from fw.webhooks.session import open_session
 from fw.webhooks.signature import signed_headers
 from fw.webhooks.webhook import PING
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from fw.webhooks.addresses import is_public
@@ -15,7 +14,6 @@ from fw.webhooks.addresses import is_public
 RESOLVE_SECONDS: Final = 5.0
 LOOKUPS_AT_ONCE: Final = 100
 """How many look-ups may be under way, those included that were given up: the system's call cannot be ended."""
-TOTAL_SECONDS: Final = 15.0
 
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 """What `getaddrinfo` tells of an address: family, type, protocol, canonical name, and the address with its port."""
@@ -85,30 +83,3 @@ class Resolver(AbstractResolver):
 
     async def close(self) -> None:
         """Close nothing: each thread ends with its look-up."""
-
-
-def open_session(context: Any, allow_private: bool, agent: str) -> ClientSession:
-    """Open what webhooks are sent with: no proxy of the environment, no cookies, no connection that is used twice."""
-
-    def make_socket(info: AddressInfo) -> socket.socket:
-        # The last word, also for addresses that need no look-up: every connection begins here.
-        if not allow_private and not is_public(str(info[4][0])):
-            raise NotPublic(str(info[4][0]))
-        return socket.socket(info[0], info[1], info[2])
-
-    connector = TCPConnector(
-        resolver=Resolver(allow_private),
-        use_dns_cache=False,
-        force_close=True,
-        limit=0,
-        ssl=context,
-        socket_factory=make_socket,
-    )
-    return ClientSession(
-        connector=connector,
-        cookie_jar=DummyCookieJar(),
-        trust_env=False,
-        auto_decompress=False,
-        timeout=ClientTimeout(total=TOTAL_SECONDS),
-        headers={"User-Agent": agent, "Accept-Encoding": "identity", "Content-Type": "application/json"},
-    )

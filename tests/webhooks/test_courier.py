@@ -13,7 +13,7 @@ from aiohttp import web
 from standardwebhooks import WebhookVerificationError
 
 from fw.outbox import worker
-from fw.webhooks import courier, resolver
+from fw.webhooks import courier, session
 from tests.conftest import MakeClient, MakeUser
 from tests.support.people import Person, body, make_person, nothing
 from tests.support.receiver import Got, Receiver, attempted, deliveries, hanging, make_webhook, receiving
@@ -291,7 +291,7 @@ async def test_a_redirect_is_not_followed(user: Person, receiver: Receiver) -> N
 
 
 async def test_a_receiver_that_hangs_is_left(user: Person, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "TOTAL_SECONDS", 0.3)
+    monkeypatch.setattr(session, "TOTAL_SECONDS", 0.3)
     receiver.answer = hanging
     webhook = await make_webhook(user, receiver.url)
     await user.receive()
@@ -324,6 +324,25 @@ async def test_a_receiver_closes_half_way(user: Person, said: bytes, error: str 
         webhook = await make_webhook(user, f"http://127.0.0.1:{port}/")
         await user.receive()
         assert (await attempted(user, webhook))["error"] == error
+
+
+async def test_a_receiver_that_goes_on_and_on_before_its_answer_is_left(user: Person) -> None:
+    sent = 0
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        while True:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+            await writer.drain()
+            sent += 2500
+
+    async with listening(say) as port:
+        webhook = await make_webhook(user, f"http://127.0.0.1:{port}/")
+        await user.receive()
+        assert (await attempted(user, webhook))["error"] == "the connection was closed without an answer"
+    # What was taken in, and what the buffers of both ends hold.
+    assert sent < 10_000_000
 
 
 async def test_no_more_than_64_kib_of_an_answer_are_read(user: Person) -> None:
@@ -424,7 +443,7 @@ async def test_proxies_of_the_environment_are_not_used(
 async def test_a_dead_endpoint_delays_no_other(
     user: Person, make_user: MakeUser, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver, "TOTAL_SECONDS", 25.0)
+    monkeypatch.setattr(session, "TOTAL_SECONDS", 25.0)
     other = await make_user()
     async with silence() as port:
         dead = [await make_webhook(user, f"http://127.0.0.1:{port}/") for _ in range(4)]

@@ -10,7 +10,8 @@ import pytest
 from aiohttp import ClientConnectorDNSError, ClientConnectorError, ClientSession, InvalidUrlClientError, web
 
 from fw.webhooks import resolver
-from fw.webhooks.resolver import NotPublic, NotResolved, Resolver, open_session
+from fw.webhooks.resolver import NotPublic, NotResolved, Resolver
+from fw.webhooks.session import open_session
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
