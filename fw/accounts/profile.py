@@ -60,7 +60,7 @@ async def update_profile(request: web.Request) -> web.Response:
     values = await read_object(request)
     user_id, database = request[CALLER].user_id, request.app[DATABASE]
     email, version, job_id = values.get("email"), None, new_id()
-    if email is not None and email.key != require_account(await database.row("users.hashed_password", user_id))["email_key"]:
+    if email is not None and await is_other(request, email.address):
         if "current_password" not in values:
             raise password_needed()
         await request.app[LIMITS].count(verification=user_id)
@@ -81,6 +81,15 @@ async def update_profile(request: web.Request) -> web.Response:
         refusal = await outdated(request)
         raise refusal if version is not None else password_needed()
     return reply(user)
+
+
+async def is_other(request: web.Request, address: str) -> bool:
+    """Tell whether an e-mail address differs from the account's own in more than the case of ASCII letters.
+
+    Two addresses with one key may be two mailboxes: ß is folded to ss.
+    """
+    known = require_account(await request.app[DATABASE].row("users.hashed_password", request[CALLER].user_id))["email"]
+    return bool(address.encode().lower() != known.encode().lower())
 
 
 def password_needed() -> Invalid:

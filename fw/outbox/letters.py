@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP, SMTPUTF8, Policy
 from email.utils import format_datetime, parseaddr
 from typing import Any, Final
 
@@ -48,6 +48,18 @@ WORD: Final = re.compile(r"=\?.*\?=")
 """An encoded word."""
 
 
+class WholeHeader(UnstructuredHeader, BaseHeader):
+    """A header that programs read: it is not folded, and no word of it encoded (RFC 2047, 5)."""
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+HEADERS: Final = HeaderRegistry()
+HEADERS.map_to_type("list-unsubscribe", WholeHeader)
+HEADERS.map_to_type("message-id", WholeHeader)
+
+
 class NoAddress(Exception):
     """Mail cannot be sent to an address."""
 
@@ -68,7 +80,7 @@ def compose(letter: Letter, sender: Address, message_id: str) -> EmailMessage:
     """Return the mail of a letter. Raises `NoAddress`."""
     to = address_of(letter.to)
     # Seven bits are taken by every server; another alphabet before the "@" has to be asked for.
-    policy = (SMTP if to.addr_spec.isascii() else SMTPUTF8).clone(cte_type="7bit")
+    policy = (SMTP if to.addr_spec.isascii() else SMTPUTF8).clone(cte_type="7bit", header_factory=HEADERS)
     message = EmailMessage(policy)
     message["From"] = sender
     message["To"] = to

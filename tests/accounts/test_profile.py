@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient
 from fw.config import Config
 from tests.conftest import MakeClient, MakeUser
 from tests.support.bad_fields import BAD_EMAILS, BAD_IMAGES, BAD_USERNAMES
+from tests.support.passwords import NEW, RESET, offer_reset
 from tests.support.people import Person, body, nothing, problem
 from tests.support.waiting import someone_waits_for
 
@@ -90,6 +91,23 @@ async def test_another_email_needs_the_password(user: Person) -> None:
 async def test_the_same_email_in_another_case_needs_no_password(user: Person) -> None:
     email = user.email.replace("@example", "@Example").upper().replace("EXAMPLE.COM", "example.com")
     assert (await body(await user.put(PATH, json={"email": email})))["email"] == email
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("@busineß.example.com", "@business.example.com"), ("ß@example.com", "ss@example.com")]
+)
+async def test_an_address_that_is_compared_as_the_same_may_be_another(
+    make_user: MakeUser, sql: asyncpg.Connection, old: str, new: str
+) -> None:
+    name = f"u{uuid4().hex[:12]}"
+    user = await make_user(email=name + old)
+    await sql.execute("UPDATE users SET email_verified_at = now() WHERE id = $1", user.id)
+    token = await offer_reset(sql, user)
+    await refused(user, {"email": name + new}, "current_password")
+    asked = {"email": name + new, "current_password": user.password}
+    assert (await body(await user.put(PATH, json=asked)))["email_verified"] is False
+    # What was mailed to the old address is worth nothing now.
+    await problem(await user.client.post(RESET, json={"token": token, "new_password": NEW}), 422, "invalid")
 
 
 async def test_a_name_or_an_image_needs_no_password(user: Person) -> None:

@@ -42,6 +42,15 @@ def test_a_subject_says_what_was_written(subject: str) -> None:
     assert "".join(mail["Subject"].split()) == "".join(written.split())
 
 
+def test_what_programs_read_is_in_one_piece() -> None:
+    link = f"https://{'long' * 15}.example/unsubscribe?token={'x' * 90}"
+    letter = Letter(name="verify", to="ann@example.com", subject="x", link=link, unsubscribe=link, values={"username": "ann"})
+    sender = Address("", "no-reply", f"{'long.' * 15}example.com")
+    lines = compose(letter, sender, "1" * 36).as_bytes().split(b"\r\n")
+    assert f"List-Unsubscribe: <{link}>".encode() in lines
+    assert f"Message-ID: <{'1' * 36}@{sender.domain}>".encode() in lines
+
+
 @pytest.mark.parametrize("text", ["=?utf-8?q?=0ABcc:v?=@example.com", "a=?utf-8?b?Cg==?=@example.com"])
 def test_an_address_has_no_encoded_word(text: str) -> None:
     with pytest.raises(NoAddress):

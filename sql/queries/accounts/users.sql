@@ -82,9 +82,10 @@ WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C");
 -- name: update_profile
 -- Changes the given fields: those of $2 to $4 that are not null, and the picture ($6) if $5 is true. Another e-mail address is
 -- not verified: it is asked for that by a job ($8, with the hash of its token, $9), and the old one is told. It is set only if
--- the version of the password that was checked ($7) is still the account's, else no row.
+-- the version of the password that was checked ($7) is still the account's, else no row. Two addresses may have one key: it is
+-- another one if more than the case of ASCII letters differs.
 WITH before AS MATERIALIZED (
-    SELECT b.id, b.email, b.email_key
+    SELECT b.id, b.email, lower(coalesce($2, b.email) COLLATE "C") <> lower(b.email COLLATE "C") AS is_other
     FROM users AS b
     WHERE b.id = $1
     FOR UPDATE
@@ -92,16 +93,20 @@ WITH before AS MATERIALIZED (
     UPDATE users AS u
     SET email = coalesce($2, u.email),
         email_key = coalesce($3, u.email_key),
-        email_verified_at = CASE WHEN coalesce($3, u.email_key) = u.email_key THEN u.email_verified_at END,
+        email_verified_at = CASE WHEN NOT b.is_other THEN u.email_verified_at END,
         username = coalesce($4, u.username),
         profile_image = CASE WHEN $5::boolean THEN $6 ELSE u.profile_image END
     FROM before AS b
-    WHERE u.id = b.id AND (coalesce($3, u.email_key) = u.email_key OR u.password_version = $7::integer)
-    RETURNING u.*, b.email AS old_email, b.email_key AS old_email_key
+    WHERE u.id = b.id AND (NOT b.is_other OR u.password_version = $7::integer)
+    RETURNING u.*, b.email AS old_email, b.is_other
+), ended AS (
+    DELETE FROM password_resets AS r
+    USING account AS a
+    WHERE r.user_id = a.id AND a.is_other
 ), told AS MATERIALIZED (
     SELECT verification_ask(a.id, a.email_key, $8, $9), account_tell(a.id, 'address', a.old_email)
     FROM account AS a
-    WHERE a.email_key <> a.old_email_key
+    WHERE a.is_other
 )
 SELECT {own}
 FROM account AS u
