@@ -30,6 +30,7 @@ class MailCourier:
     """Sends mails. Without a mail server the links of mails are logged if the database is the embedded one."""
 
     lanes_at_once = 8
+    slow_lanes = 8
 
     def __init__(self, config: Config, database: Database) -> None:
         self._config, self._database = config, database

@@ -30,6 +30,8 @@ SWEEP_SECONDS: Final = 1.0
 """How often lanes are looked for without a hint: for those that are due later, or whose hint was lost."""
 JOBS_AT_ONCE: Final = 20
 """How many jobs of a lane are done before others have their turn."""
+SLOW_SECONDS: Final = 2.0
+"""How long a lane's turn may take. One that takes longer has a place among the slow ones, and ends with the job under way."""
 MOST_ATTEMPTS: Final = 30
 """A job that was begun more often than that is given up. Couriers give up earlier: such a job kills its processes."""
 DRAIN_SECONDS: Final = 4.0
@@ -72,7 +74,9 @@ class Courier(Protocol):
     """Does the jobs of one kind."""
 
     lanes_at_once: int
-    """How many lanes one process serves at the same time."""
+    """How many lanes one process serves at the same time, those left out that are slow."""
+    slow_lanes: int
+    """How many lanes that are slow it serves besides: each only waits for somebody else."""
 
     async def deliver(self, job: Job) -> bool | None:
         """Do a job. Raises `Later` or `Never`; any other exception is logged, and the job comes again.
@@ -99,7 +103,8 @@ class Outbox:
         self._couriers = couriers
         self._lease = new_id()
         self._hints = {kind: asyncio.Event() for kind in couriers}
-        self._lanes: dict[str, set[asyncio.Task[None]]] = {kind: set() for kind in couriers}
+        # When the turn of each lane began.
+        self._lanes: dict[str, dict[asyncio.Task[None], float]] = {kind: {} for kind in couriers}
         self._is_ending = False
         self.tallies = {kind: Tally() for kind in couriers}
         self._tasks = [self._finder(background, kind) for kind in couriers]
@@ -151,23 +156,33 @@ class Outbox:
     async def _claim(self, kind: str) -> int:
         """Lease as many lanes as there is room for, and begin to serve them. Returns how many."""
         running = self._lanes[kind]
-        room = self._couriers[kind].lanes_at_once - len(running)
+        room = self._room(kind)
         if room <= 0:
-            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            # Until one ends, or turns out to be slow.
+            await asyncio.wait(running, timeout=SLOW_SECONDS / 4, return_when=asyncio.FIRST_COMPLETED)
             return 1
         found = await self._database.changes("outbox.claim", kind, room, self._lease, LEASE_SECONDS)
         for row in found:
             lane = asyncio.create_task(self._serve(kind, row["user_id"], row["key"]), name=f"lane {kind}")
-            running.add(lane)
-            lane.add_done_callback(running.discard)
+            running[lane] = asyncio.get_running_loop().time()
+            lane.add_done_callback(running.__delitem__)
         return len(found)
+
+    def _room(self, kind: str) -> int:
+        """Return how many more lanes may be served: one free account's slow receivers must not hold all places."""
+        courier, running = self._couriers[kind], self._lanes[kind]
+        slow_since = asyncio.get_running_loop().time() - SLOW_SECONDS
+        slow = sum(begun_at < slow_since for begun_at in running.values())
+        return courier.lanes_at_once - len(running) + min(slow, courier.slow_lanes)
 
     async def _serve(self, kind: str, user_id: str, key: str) -> None:
         """Do the next jobs of a lane, and give it back."""
         pause = 0.0
+        clock = asyncio.get_running_loop().time
+        slow_at = clock() + SLOW_SECONDS
         try:
             for _ in range(JOBS_AT_ONCE):
-                if self._is_ending:
+                if self._is_ending or clock() > slow_at:
                     break
                 row = await self._database.change("outbox.begin", user_id, kind, key, self._lease, LEASE_SECONDS)
                 if row is None:

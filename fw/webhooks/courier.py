@@ -56,6 +56,7 @@ class WebhookCourier:
     """Makes attempts, and notes in the list of deliveries how they ended. A lane is a webhook, whose id is its key."""
 
     lanes_at_once = 200
+    slow_lanes = 800
 
     def __init__(self, config: Config, database: Database) -> None:
         self._allow_private = config.webhook_allow_private

@@ -28,8 +28,8 @@ def number(job: Job) -> int:
 class Noting:
     """A courier that notes what it was given, and does as a test says."""
 
-    def __init__(self, act: Callable[[Job], Any] = lambda job: None, lanes_at_once: int = 50) -> None:
-        self.act, self.lanes_at_once = act, lanes_at_once
+    def __init__(self, act: Callable[[Job], Any] = lambda job: None, lanes_at_once: int = 50, slow_lanes: int = 0) -> None:
+        self.act, self.lanes_at_once, self.slow_lanes = act, lanes_at_once, slow_lanes
         self.begun: list[Job] = []
         self.done: list[Job] = []
 
@@ -128,6 +128,39 @@ async def test_a_backlog_delays_nobody_else(sql: asyncpg.Connection, processes: 
         await until(lambda: asyncio.sleep(0, courier.numbers(other)), "the other's job", seconds=60)
     place = [job.user_id for job in courier.done].index(other)
     assert place - before <= 2 * worker.JOBS_AT_ONCE
+
+
+async def test_slow_lanes_hold_no_places_of_others(
+    sql: asyncpg.Connection, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "SLOW_SECONDS", 0.1)
+    slow, other, go_on = [str(uuid4()) for _ in range(2)], str(uuid4()), asyncio.Event()
+    courier = Noting(lambda job: go_on.wait() if job.user_id in slow else None, lanes_at_once=1, slow_lanes=2)
+    for user in slow:
+        await add(sql, user, 1, 2)
+    async with processes.running():
+        await processes.start(courier)
+        await until(lambda: asyncio.sleep(0, len(courier.begun) == 2), "both to be slow")
+        await add(sql, other, 1)
+        await until(lambda: asyncio.sleep(0, courier.numbers(other)), "the other's job")
+        assert [courier.numbers(user) for user in slow] == [[], []]
+        go_on.set()
+        await emptied(sql)
+
+
+async def test_a_slow_lane_waits_after_each_job_for_its_next_turn(
+    sql: asyncpg.Connection, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "SLOW_SECONDS", 0.05)
+    slow, other = str(uuid4()), str(uuid4())
+    courier = Noting(lambda job: asyncio.sleep(0.1) if job.user_id == slow else None, lanes_at_once=1)
+    await add(sql, slow, *range(5))
+    async with processes.running():
+        await processes.start(courier)
+        await until(lambda: asyncio.sleep(0, courier.begun), "the first job")
+        await add(sql, other, 1)
+        await emptied(sql)
+    assert [job.user_id for job in courier.done].index(other) < 3
 
 
 async def test_a_lone_lane_does_not_wait_for_the_next_sweep(
