@@ -691,10 +691,14 @@ CREATE TABLE jobs (
     place bigint NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
+    -- What it is about, if more of the same is not to be another job while it waits.
+    subject uuid,
     PRIMARY KEY (user_id, id)
 ) WITH (fillfactor = 70);
 
 CREATE INDEX jobs_lane_key ON jobs (user_id, kind, key, due, place);
+
+CREATE INDEX jobs_subject_key ON jobs (user_id, key, subject) WHERE subject IS NOT NULL;
 
 CREATE TABLE webhooks (
     user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -748,8 +752,10 @@ CREATE TABLE email_verifications (
     email_key text NOT NULL
 );
 
--- Writes jobs, one for each id, with the lane that they are in.
-CREATE FUNCTION jobs_add(p_user_id uuid, p_kind text, p_key text, p_ids uuid[], p_payloads json[], p_places bigint[])
+-- Writes jobs, one for each id, with the lane that they are in; p_subjects is null if they have none.
+CREATE FUNCTION jobs_add(
+    p_user_id uuid, p_kind text, p_key text, p_ids uuid[], p_payloads json[], p_places bigint[], p_subjects uuid[] DEFAULT NULL
+)
 RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -757,9 +763,9 @@ DECLARE
     -- Not now(), the time at which the transaction began: of two that wait for one inbox, the later one may get it first.
     v_now timestamptz := clock_timestamp();
 BEGIN
-    INSERT INTO jobs (user_id, id, kind, key, payload, due, place)
-    SELECT p_user_id, u.id, p_kind, p_key, u.payload, v_now, u.place
-    FROM unnest(p_ids, p_payloads, p_places) AS u (id, payload, place)
+    INSERT INTO jobs (user_id, id, kind, key, payload, due, place, subject)
+    SELECT p_user_id, u.id, p_kind, p_key, u.payload, v_now, u.place, u.subject
+    FROM unnest(p_ids, p_payloads, p_places, p_subjects) AS u (id, payload, place, subject)
     ON CONFLICT (user_id, id) DO NOTHING;
     -- After the jobs: whoever drops a lane holds its lock, and looks for jobs under it.
     INSERT INTO lanes AS l (user_id, kind, key, due)
@@ -832,6 +838,7 @@ END
 $$;
 
 -- Tells webhooks and mail of the changes of an inbox after a cursor, all of which are of one type. Called under the inbox's lock.
+-- Several updates of an item are one delivery as long as that waits to be sent: what is sent is read then.
 CREATE FUNCTION inbox_tell(p_user_id uuid, p_watch smallint, p_type text, p_after bigint)
 RETURNS void
 LANGUAGE plpgsql
@@ -843,6 +850,8 @@ DECLARE
     v_cursors bigint[];
     v_ids uuid[];
     v_webhook uuid;
+    v_told uuid[];
+    v_places bigint[];
 BEGIN
     SELECT array_agg(f.id ORDER BY f.cursor), array_agg(f.cursor ORDER BY f.cursor) INTO v_feedback, v_cursors
     FROM feedback AS f
@@ -856,12 +865,30 @@ BEGIN
             WHERE w.user_id = p_user_id AND w.is_active AND p_type = ANY (w.events)
             ORDER BY w.id
         LOOP
-            v_ids := ARRAY(SELECT id_new() FROM unnest(v_feedback));
+            v_told := v_feedback;
+            v_places := v_cursors;
+            IF p_type = 'feedback.updated' THEN
+                -- Whoever begins a job locks its lane: under this lock, one without an attempt has not been read.
+                PERFORM FROM lanes AS l
+                WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = v_webhook::text
+                FOR UPDATE;
+                IF FOUND THEN
+                    SELECT array_agg(u.id ORDER BY u.cursor), array_agg(u.cursor ORDER BY u.cursor) INTO v_told, v_places
+                    FROM unnest(v_feedback, v_cursors) AS u (id, cursor)
+                    WHERE NOT EXISTS (
+                        SELECT FROM jobs AS j
+                        WHERE j.user_id = p_user_id AND j.key = v_webhook::text AND j.subject = u.id AND j.attempts = 0
+                    );
+                    CONTINUE WHEN v_told IS NULL;
+                END IF;
+            END IF;
+            v_ids := ARRAY(SELECT id_new() FROM unnest(v_told));
             INSERT INTO deliveries (user_id, webhook_id, id, type, feedback_id, next_attempt_at)
             SELECT p_user_id, v_webhook, u.id, p_type, u.feedback_id, now()
-            FROM unnest(v_ids, v_feedback) AS u (id, feedback_id);
+            FROM unnest(v_ids, v_told) AS u (id, feedback_id);
             PERFORM jobs_add(
-                p_user_id, 'webhook', v_webhook::text, v_ids, array_fill('{}'::json, ARRAY[cardinality(v_ids)]), v_cursors
+                p_user_id, 'webhook', v_webhook::text, v_ids, array_fill('{}'::json, ARRAY[cardinality(v_ids)]), v_places,
+                CASE p_type WHEN 'feedback.updated' THEN v_told END
             );
         END LOOP;
     END IF;
@@ -1049,8 +1076,9 @@ BEGIN
         array_fill('{}'::json, ARRAY[cardinality(p_delivery_ids)]),
         ARRAY(SELECT generate_series(1, cardinality(p_delivery_ids))::bigint)
     );
+    -- One of them may be under way: without a subject, nothing that happens now is taken for a part of it.
     UPDATE jobs AS j
-    SET due = v_due, attempts = 0
+    SET due = v_due, attempts = 0, subject = NULL
     WHERE j.user_id = p_user_id AND j.id = ANY (p_delivery_ids);
     UPDATE lanes AS l
     SET due = v_due, paused_until = NULL
@@ -1058,13 +1086,15 @@ BEGIN
 END
 $$;
 
--- Writes a delivery of the type ping, to be sent once. Returns false if there is no such webhook.
+-- Writes a delivery of the type ping, to be sent once; if ten wait already, the first of them is sent now. Returns false if there
+-- is no such webhook.
 CREATE FUNCTION webhook_ping(p_user_id uuid, p_id uuid)
 RETURNS boolean
 LANGUAGE plpgsql
 SET lock_timeout = '2s'
 AS $$
 DECLARE
+    v_waiting uuid[];
     v_delivery_id uuid := id_new();
 BEGIN
     -- This keeps it from being deleted meanwhile.
@@ -1072,9 +1102,24 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    INSERT INTO deliveries (user_id, webhook_id, id, type, next_attempt_at)
-    VALUES (p_user_id, p_id, v_delivery_id, 'ping', now());
+    PERFORM FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text FOR UPDATE;
+    -- The subject of a ping is its webhook.
+    v_waiting := ARRAY(
+        SELECT j.id FROM jobs AS j
+        WHERE j.user_id = p_user_id AND j.key = p_id::text AND j.subject = p_id AND j.attempts = 0
+        ORDER BY j.id
+        LIMIT 10
+    );
+    IF cardinality(v_waiting) = 10 THEN
+        v_delivery_id := v_waiting[1];
+    ELSE
+        INSERT INTO deliveries (user_id, webhook_id, id, type, next_attempt_at)
+        VALUES (p_user_id, p_id, v_delivery_id, 'ping', now());
+    END IF;
     PERFORM webhook_queue(p_user_id, p_id, ARRAY[v_delivery_id], true);
+    UPDATE jobs AS j
+    SET subject = p_id
+    WHERE j.user_id = p_user_id AND j.id = v_delivery_id;
     RETURN true;
 END
 $$;

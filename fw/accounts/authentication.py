@@ -13,6 +13,7 @@ from fw.database.pool import DATABASE, Row
 from fw.errors import Forbidden, Invalid, Unauthorized
 from fw.web.address import caller_bucket
 from fw.web.limits import LIMITS
+from fw.web.request import read_body
 from fw.web.response import reply, send
 from fw.web.route import ACCESS, Access, Handler
 from fw.web.turns import TURNS
@@ -93,6 +94,9 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     caller = tokens.verify(token_of(request))
     await turns.take(caller.user_id)
     try:
+        if not request.content.is_eof():
+            # Before the session is looked up: it may end while the body comes.
+            await read_body(request)
         await tokens.confirm(caller)
         check_scope(caller, access)
         request[CALLER] = caller

@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections.abc import Mapping
 from typing import Final, Self
 
 from fw.background import Background
@@ -12,17 +13,21 @@ log = logging.getLogger("fw.database.purge")
 
 EVERY_SECONDS: Final = 600.0
 BATCH: Final = 500
-STATEMENTS: Final = (
-    "tombstones",
-    "idempotency_keys",
-    "sessions",
-    "password_resets",
-    "email_verifications",
-    "attempts",
-    "reader_processes",
-    "reader_places",
-    "deliveries",
-)
+DELIVERIES: Final = 100_000
+"""How many deliveries of a webhook are kept, some 40 MB."""
+STATEMENTS: Final[Mapping[str, tuple[int, ...]]] = {
+    "tombstones": (),
+    "idempotency_keys": (),
+    "sessions": (),
+    "password_resets": (),
+    "email_verifications": (),
+    "attempts": (),
+    "reader_processes": (),
+    "reader_places": (),
+    "deliveries": (),
+    "many_deliveries": (DELIVERIES,),
+}
+"""The statements by their names, with what they take beside the size of a batch."""
 
 
 class Purge:
@@ -47,10 +52,10 @@ class Purge:
     async def purge(self) -> int:
         """Delete everything that is due, and return how many rows that was."""
         total = 0
-        for name in STATEMENTS:
+        for name, arguments in STATEMENTS.items():
             purged = BATCH
             while purged:
-                row = await self._database.change(f"purge.{name}", BATCH, seconds=STATEMENT_SECONDS)
+                row = await self._database.change(f"purge.{name}", BATCH, *arguments, seconds=STATEMENT_SECONDS)
                 purged = row["purged"] if row else 0
                 total += purged
         return total

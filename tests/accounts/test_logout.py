@@ -3,10 +3,12 @@
 import asyncio
 
 import asyncpg
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
+from fw.web.turns import TURNS
 from tests.conftest import MakeClient
 from tests.support.people import Person, body, nothing, problem
+from tests.support.waiting import until
 
 PATH = "/api/auth/logout"
 
@@ -60,3 +62,21 @@ async def test_takes_no_other_method(user: Person) -> None:
     response = await user.get(PATH)
     await problem(response, 405, "method-not-allowed")
     assert "POST" in response.headers["Allow"].split(", ")
+
+
+async def test_a_body_that_comes_after_the_end_of_the_session_is_not_taken(user: Person) -> None:
+    server = user.client.server
+    assert isinstance(server, TestServer)
+    raw = b'{"username": "somebody-else"}'
+    lines = ("PUT /api/users/profile HTTP/1.1", "Host: x", "Connection: close", f"Authorization: Bearer {user.token}")
+    fields = ("Content-Type: application/json", f"Content-Length: {len(raw)}")
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    writer.write("\r\n".join((*lines, *fields, "", "")).encode() + raw[:1])
+    turns = user.client.app[TURNS] if user.client.app else None
+    assert turns
+    await until(lambda: asyncio.sleep(0, user.id in turns._lines), "the request to be under way")
+    await nothing(await user.post(PATH))
+    writer.write(raw[1:])
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    writer.close()

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import subprocess
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -407,6 +408,25 @@ async def test_a_certificate_that_nobody_vouches_for(user: Person, tmp_path: Pat
         webhook = await make_webhook(user, f"https://localhost:{port}/")
         await user.receive()
         assert (await attempted(user, webhook))["error"] == "certificate is not valid"
+
+
+async def test_no_group_that_takes_long_is_agreed_on(user: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, context = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made))
+    subprocess.run(["openssl", "dhparam", "-dsaparam", "-out", tmp_path / "dh.pem", "2048"], check=True, capture_output=True)
+    context.load_dh_params(str(tmp_path / "dh.pem"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("DHE+AESGCM")
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with listening(say, context) as port:
+        webhook = await make_webhook(user, f"https://localhost:{port}/")
+        await user.receive()
+        # The other side's alert may come before or after the end of the connection.
+        assert (await attempted(user, webhook))["error"] in ("TLS failed", "the address cannot be reached")
 
 
 async def test_https_asks_for_the_name(user: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

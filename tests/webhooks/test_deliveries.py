@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fw.background import Background
 from fw.config import Config
+from fw.database import purge
 from fw.database.pool import Database
 from fw.database.purge import Purge
 from fw.outbox import worker
@@ -196,14 +197,59 @@ async def test_nobody_elses_delivery_is_sent(user: Person, make_user: MakeUser, 
     await problem(await other.post(f"/api/webhooks/{webhook['id']}/resend", json=asked), 404, "not-found")
 
 
-async def test_a_ping_goes_before_a_backlog(user: Person, receiver: Receiver) -> None:
-    go_on = asyncio.Event()
+@pytest.fixture
+def go_on(receiver: Receiver) -> asyncio.Event:
+    """Have the receiver answer nothing before this is set."""
+    event = asyncio.Event()
 
     async def wait(got: Got) -> web.Response:
-        await go_on.wait()
+        await event.wait()
         return web.Response()
 
     receiver.answer = wait
+    return event
+
+
+async def test_updates_of_an_item_that_wait_are_one_delivery(user: Person, receiver: Receiver, go_on: asyncio.Event) -> None:
+    webhook = await make_webhook(user, receiver.url, "feedback.updated")
+    first, second = await user.receive("first"), await user.receive("second")
+    for number in range(7):
+        await body(await user.patch(f"/api/feedback/{first}/read", json={"is_read": number % 2 == 0}))
+        await receiver.has(1)
+    await body(await user.patch(f"/api/feedback/{second}/read"))
+    assert len(await deliveries(user, webhook)) == 3
+    go_on.set()
+    told = [(got.json["data"]["id"], got.json["data"]["is_read"]) for got in await receiver.has(3)]
+    assert told == [(first, True), (first, True), (second, True)]
+    # What has been sent is over: the next update is told again.
+    await body(await user.patch(f"/api/feedback/{first}/read", json={"is_read": False}))
+    assert (await receiver.has(4))[-1].json["data"]["is_read"] is False
+
+
+async def test_an_update_while_one_is_sent_again_is_told(user: Person, receiver: Receiver, go_on: asyncio.Event) -> None:
+    webhook = await make_webhook(user, receiver.url, "feedback.updated")
+    item = await user.receive()
+    await body(await user.patch(f"/api/feedback/{item}/read"))
+    (got,) = await receiver.has(1)
+    # It is under way, and begins anew.
+    assert await resend(user, webhook, delivery_id=got.id) == 1
+    await body(await user.patch(f"/api/feedback/{item}/read", json={"is_read": False}))
+    go_on.set()
+    await until(lambda: asyncio.sleep(0, receiver.got[-1].json["data"]["is_read"] is False), "the last state to be told")
+
+
+async def test_no_more_than_ten_pings_wait(user: Person, receiver: Receiver, go_on: asyncio.Event) -> None:
+    webhook = await make_webhook(user, receiver.url)
+    for number in range(20):
+        await nothing(await user.post(f"/api/webhooks/{webhook['id']}/test"), 202)
+        if not number:
+            await receiver.has(1)
+    assert len(await deliveries(user, webhook)) == 11
+    go_on.set()
+    await receiver.has(11)
+
+
+async def test_a_ping_goes_before_a_backlog(user: Person, receiver: Receiver, go_on: asyncio.Event) -> None:
     webhook = await make_webhook(user, receiver.url)
     await asyncio.gather(*(user.receive() for _ in range(10)))
     await receiver.has(1)
@@ -224,3 +270,19 @@ async def test_deliveries_are_kept_thirty_days(
         async with Database(config) as database:
             await Purge(database, Background()).purge()
         assert len(await deliveries(user, webhook)) == left
+
+
+async def test_so_many_deliveries_of_a_webhook_are_kept(
+    config: Config, user: Person, receiver: Receiver, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(purge.STATEMENTS, "many_deliveries", (2,))  # type: ignore[arg-type]
+    webhook = await make_webhook(user, receiver.url)
+    for number in range(5):
+        await user.receive(f"{number}")
+    await until(all_tried(user, webhook, 5))
+    kept = [each["id"] for each in await deliveries(user, webhook)]
+    await sql.execute("UPDATE deliveries SET next_attempt_at = now() WHERE id = $1", kept[0])
+    async with Database(config) as database:
+        await Purge(database, Background()).purge()
+    # What waits stays, however old it is.
+    assert [each["id"] for each in await deliveries(user, webhook)] == [kept[0], *kept[3:]]

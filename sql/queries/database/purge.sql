@@ -158,3 +158,27 @@ SELECT count(*)::integer AS purged FROM gone;
     RETURNING 1
 )
 SELECT count(*)::integer AS purged FROM gone;
+
+-- name: many_deliveries
+-- Of each webhook all but the last $2 deliveries; what waits to be sent stays.
+{turn}, gone AS (
+    DELETE FROM deliveries AS v
+    USING (
+        SELECT o.user_id, o.webhook_id, o.id
+        FROM webhooks AS w
+        CROSS JOIN LATERAL (
+            SELECT n.id
+            FROM deliveries AS n
+            WHERE n.user_id = w.user_id AND n.webhook_id = w.id
+            ORDER BY n.id DESC
+            OFFSET $2::integer
+            LIMIT 1
+        ) AS l
+        JOIN deliveries AS o ON o.user_id = w.user_id AND o.webhook_id = w.id AND o.id <= l.id AND o.next_attempt_at IS NULL
+        WHERE (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1::integer
+    ) AS d
+    WHERE v.user_id = d.user_id AND v.webhook_id = d.webhook_id AND v.id = d.id
+    RETURNING 1
+)
+SELECT count(*)::integer AS purged FROM gone;

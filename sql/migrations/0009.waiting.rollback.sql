@@ -1,0 +1,126 @@
+-- Tells webhooks and mail of the changes of an inbox after a cursor, all of which are of one type. Called under the inbox's lock.
+CREATE OR REPLACE FUNCTION inbox_tell(p_user_id uuid, p_watch smallint, p_type text, p_after bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_bit smallint := CASE p_type WHEN 'feedback.created' THEN 1 WHEN 'feedback.updated' THEN 2 ELSE 4 END;
+    v_mail text;
+    v_feedback uuid[];
+    v_cursors bigint[];
+    v_ids uuid[];
+    v_webhook uuid;
+BEGIN
+    SELECT array_agg(f.id ORDER BY f.cursor), array_agg(f.cursor ORDER BY f.cursor) INTO v_feedback, v_cursors
+    FROM feedback AS f
+    WHERE f.user_id = p_user_id AND f.cursor > p_after;
+    IF v_feedback IS NULL THEN
+        RETURN;
+    END IF;
+    IF p_watch & v_bit <> 0 THEN
+        FOR v_webhook IN
+            SELECT w.id FROM webhooks AS w
+            WHERE w.user_id = p_user_id AND w.is_active AND p_type = ANY (w.events)
+            ORDER BY w.id
+        LOOP
+            v_ids := ARRAY(SELECT id_new() FROM unnest(v_feedback));
+            INSERT INTO deliveries (user_id, webhook_id, id, type, feedback_id, next_attempt_at)
+            SELECT p_user_id, v_webhook, u.id, p_type, u.feedback_id, now()
+            FROM unnest(v_ids, v_feedback) AS u (id, feedback_id);
+            PERFORM jobs_add(
+                p_user_id, 'webhook', v_webhook::text, v_ids, array_fill('{}'::json, ARRAY[cardinality(v_ids)]), v_cursors
+            );
+        END LOOP;
+    END IF;
+    IF p_watch & 8 <> 0 AND p_type = 'feedback.created' THEN
+        SELECT n.mail INTO v_mail FROM notifications AS n WHERE n.user_id = p_user_id;
+        IF v_mail = 'each' THEN
+            PERFORM jobs_add(
+                p_user_id, 'mail', 'feedback', v_feedback,
+                ARRAY(SELECT json_build_object('letter', 'feedback') FROM unnest(v_feedback)), v_cursors
+            );
+        ELSE
+            PERFORM digest_add(p_user_id);
+        END IF;
+    END IF;
+END
+$$;
+
+-- Queues deliveries of a webhook, in the order of their ids, and has the next one sent now, whether its lane pauses or not. Those
+-- with a job that waits begin anew. If p_is_first is set they are sent before whatever else waits.
+CREATE OR REPLACE FUNCTION webhook_queue(p_user_id uuid, p_id uuid, p_delivery_ids uuid[], p_is_first boolean)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_due timestamptz := clock_timestamp();
+BEGIN
+    -- The lane is locked before its jobs, as by whoever works on it.
+    PERFORM FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text FOR UPDATE;
+    IF p_is_first THEN
+        SELECT least(v_due, min(j.due) - interval '1 millisecond') INTO v_due
+        FROM jobs AS j
+        WHERE j.user_id = p_user_id AND j.kind = 'webhook' AND j.key = p_id::text;
+    END IF;
+    PERFORM jobs_add(
+        p_user_id, 'webhook', p_id::text, ARRAY(SELECT u.id FROM unnest(p_delivery_ids) AS u (id) ORDER BY u.id),
+        array_fill('{}'::json, ARRAY[cardinality(p_delivery_ids)]),
+        ARRAY(SELECT generate_series(1, cardinality(p_delivery_ids))::bigint)
+    );
+    UPDATE jobs AS j
+    SET due = v_due, attempts = 0
+    WHERE j.user_id = p_user_id AND j.id = ANY (p_delivery_ids);
+    UPDATE lanes AS l
+    SET due = v_due, paused_until = NULL
+    WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text;
+END
+$$;
+
+-- Writes a delivery of the type ping, to be sent once. Returns false if there is no such webhook.
+CREATE OR REPLACE FUNCTION webhook_ping(p_user_id uuid, p_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    v_delivery_id uuid := id_new();
+BEGIN
+    -- This keeps it from being deleted meanwhile.
+    PERFORM FROM webhooks AS w WHERE w.user_id = p_user_id AND w.id = p_id FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO deliveries (user_id, webhook_id, id, type, next_attempt_at)
+    VALUES (p_user_id, p_id, v_delivery_id, 'ping', now());
+    PERFORM webhook_queue(p_user_id, p_id, ARRAY[v_delivery_id], true);
+    RETURN true;
+END
+$$;
+
+DROP FUNCTION jobs_add (uuid, text, text, uuid[], json[], bigint[], uuid[]);
+
+-- Writes jobs, one for each id, with the lane that they are in.
+CREATE FUNCTION jobs_add(p_user_id uuid, p_kind text, p_key text, p_ids uuid[], p_payloads json[], p_places bigint[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    -- Not now(), the time at which the transaction began: of two that wait for one inbox, the later one may get it first.
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    INSERT INTO jobs (user_id, id, kind, key, payload, due, place)
+    SELECT p_user_id, u.id, p_kind, p_key, u.payload, v_now, u.place
+    FROM unnest(p_ids, p_payloads, p_places) AS u (id, payload, place)
+    ON CONFLICT (user_id, id) DO NOTHING;
+    -- After the jobs: whoever drops a lane holds its lock, and looks for jobs under it.
+    INSERT INTO lanes AS l (user_id, kind, key, due)
+    VALUES (p_user_id, p_kind, p_key, v_now)
+    ON CONFLICT (user_id, kind, key) DO UPDATE
+    SET due = least(l.due, greatest(excluded.due, l.paused_until));
+    PERFORM pg_notify('fw_outbox', p_kind);
+END
+$$;
+
+DROP INDEX jobs_subject_key;
+
+ALTER TABLE jobs DROP COLUMN subject;
