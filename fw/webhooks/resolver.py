@@ -15,6 +15,10 @@ RESOLVE_SECONDS: Final = 5.0
 LOOKUPS_AT_ONCE: Final = 100
 """How many look-ups may be under way, those included that were given up: the system's call cannot be ended."""
 
+SILENT_SECONDS: Final = 60.0
+"""For how long a name is not asked for again that was not answered for in time."""
+SILENT_NAMES: Final = 1000
+
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 """What `getaddrinfo` tells of an address: family, type, protocol, canonical name, and the address with its port."""
 
@@ -33,14 +37,24 @@ class Resolver(AbstractResolver):
     def __init__(self, allow_private: bool) -> None:
         self._allow_private = allow_private
         self._room = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+        # Until when names are not asked for, the oldest first: each would take a place for as long as the system waits.
+        self._silent: dict[str, float] = {}
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
         """Return the addresses of a name. Raises `NotPublic`, `NotResolved`, `OSError`."""
+        clock = asyncio.get_running_loop().time
+        if clock() < self._silent.get(host, 0.0):
+            raise NotResolved(host)
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
                 await self._room.acquire()
+        except TimeoutError:
+            raise NotResolved(host) from None
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
                 found = await self._look_up(host, port, family)
         except TimeoutError:
+            self._note_silent(host, clock() + SILENT_SECONDS)
             raise NotResolved(host) from None
         addresses = [str(info[4][0]) for info in found]
         if not self._allow_private and not all(map(is_public, addresses)):
@@ -49,6 +63,12 @@ class Resolver(AbstractResolver):
             ResolveResult(hostname=host, host=address, port=port, family=info[0], proto=info[2], flags=socket.AI_NUMERICHOST)
             for address, info in zip(addresses, found, strict=True)
         ]
+
+    def _note_silent(self, host: str, until: float) -> None:
+        self._silent.pop(host, None)
+        self._silent[host] = until
+        if len(self._silent) > SILENT_NAMES:
+            del self._silent[next(iter(self._silent))]
 
     def _look_up(self, host: str, port: int, family: int) -> asyncio.Future[Sequence[AddressInfo]]:
         """Ask the system, in a thread of its own: in a pool, names whose servers are silent would delay all others.

@@ -136,6 +136,12 @@ async def test_a_name_that_nobody_answers_for_takes_no_others_time(monkeypatch: 
     assert [each["host"] for each in await found.resolve("hook.test", 443)] == ["93.184.216.34"]
     results = await asyncio.gather(*silent, return_exceptions=True)
     assert {type(result) for result in results} == {NotResolved}
+    # For a while it is not asked for again: each time would take a place until the system gives up.
+    threads = threading.active_count()
+    with pytest.raises(NotResolved):
+        await found.resolve("silent.test", 443)
+    assert threading.active_count() == threads
+    assert await found.resolve("hook.test", 443)
     go_on.set()
 
     async def ended() -> bool:
