@@ -1,5 +1,6 @@
 """Client addresses, as text: where a request comes from, behind proxies too, and how much of the address is stored."""
 
+import re
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
@@ -8,6 +9,8 @@ from aiohttp import hdrs, web
 
 from fw.config import CONFIG, IpMode
 
+WITH_PORT: Final = re.compile(r"^(?:([0-9.]+):[0-9]+|\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?)$")
+"""An address with a port, as some proxies write it (Azure's)."""
 REMEMBERED: Final = 4096
 """How many parsed addresses are kept: the standard library takes some 10 us for one, a tenth of a whole request."""
 
@@ -31,7 +34,7 @@ def client_address(request: web.BaseRequest, trusted_proxies: int) -> str | None
 def parse(text: str) -> str | None:
     """Return an address in its usual form; None if the text is none."""
     try:
-        address = ip_address(text.strip())
+        address = ip_address(WITH_PORT.sub(r"\1\2", text.strip()))
     except ValueError:
         return None
     if isinstance(address, IPv6Address):

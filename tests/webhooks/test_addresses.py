@@ -192,6 +192,13 @@ def test_what_is_no_address_of_a_webhook_is_refused(url: str) -> None:
         WebhookUrl().read(url)
 
 
+@pytest.mark.parametrize("host", ["\ufdfa" * 1900, "\ufdfa" * 81, "a" * 254, f"[{'0' * 254}]"])
+def test_a_long_host_is_refused_before_it_is_encoded(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.webhooks.fields.URL", None)
+    with pytest.raises(ValidationError, match="too long"):
+        WebhookUrl().read(f"https://{host}/")
+
+
 @pytest.mark.parametrize(("url", "spelled"), TAKEN.items())
 def test_what_is_one_has_one_spelling(url: str, spelled: str) -> None:
     assert WebhookUrl().read(url) == spelled
