@@ -13,7 +13,7 @@ from fw.background import BACKGROUND, Background
 from fw.config import CONFIG, Config
 from fw.database.bus import BUS, INBOXES, SESSIONS, make_bus
 from fw.database.bus import OUTBOX as OUTBOX_HINTS
-from fw.database.listener import LISTENER, Listener
+from fw.database.listener import LISTENER, Demand, Listener
 from fw.database.pool import DATABASE, Database
 from fw.database.purge import Purge
 from fw.docs.openapi import DESCRIPTION, Description
@@ -52,7 +52,8 @@ def create_app(config: Config) -> web.Application:
     background = app[BACKGROUND] = Background()
     database = app[DATABASE] = Database(config)
     feed = app[FEED] = Feed(database)
-    hub = app[HUB] = Hub(database, feed, background)
+    demand = Demand()
+    hub = app[HUB] = Hub(database, feed, demand, background)
     readers = app[READERS] = Readers(database, background)
     newcomers = app[NEWCOMERS] = Newcomers()
     turns = app[TURNS] = Turns("requests-at-once", max(1, min(config.db_pool - 2, REQUESTS_AT_ONCE)))
@@ -67,7 +68,7 @@ def create_app(config: Config) -> web.Application:
     outbox = app[OUTBOX] = Outbox(aside, background, {"mail": MailCourier(config, aside), "webhook": webhooks})
     bus = app[BUS] = make_bus(config)
     hints = {INBOXES: hub.wake, SESSIONS: hub.check_sessions, OUTBOX_HINTS: outbox.wake}
-    listener = app[LISTENER] = Listener(bus, hints, hub.wake_all, background)
+    listener = app[LISTENER] = Listener(bus, hints, hub.wake_all, demand, background)
     intake = app[INTAKE] = Intake(database, bus)
     app[COUNTERS] = Counters(database, background)
     app[KNOWN_INBOXES] = KnownInboxes()

@@ -7,7 +7,7 @@ A process that gets a hint reads the table, so a lost hint costs time and never 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol, Self
 
@@ -35,12 +35,16 @@ class Lost(Exception):
 
 
 class Subscription(Protocol):
-    """A connection on which hints come in; `lost` is set when it ends."""
+    """A connection on which hints come in."""
 
-    lost: asyncio.Event
+    is_lost: bool
+    """Whether the connection has ended."""
 
     async def probe(self) -> None:
         """Check that the connection answers. Raises `Lost` if not; the caller bounds the time."""
+
+    async def hear_of_inboxes(self, *, is_wanted: bool) -> None:
+        """Begin or cease to hear hints about inboxes. Raises `Lost`; the caller bounds the time."""
 
 
 class Bus(Protocol):
@@ -56,24 +60,45 @@ class Bus(Protocol):
     async def publish(self, channel: str, user_ids: Collection[str]) -> None:
         """Send a hint about users. Never raises: the listener's sweep makes up for a hint that was not sent."""
 
-    def subscribe(self, hear: Hear) -> AbstractAsyncContextManager[Subscription]:
-        """Call `hear` with every hint until the block ends. Raises `Lost` if the connection cannot be made."""
+    def subscribe(self, hear: Hear, on_loss: Callable[[], None]) -> AbstractAsyncContextManager[Subscription]:
+        """Call `hear` with every hint until the block ends, and `on_loss` if the connection does.
+
+        Hints about inboxes come once they are asked for. Raises `Lost` if the connection cannot be made.
+        """
 
 
 BUS: Final[web.AppKey[Bus]] = web.AppKey("bus")
 
 
 class PostgresSubscription:
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self.lost = asyncio.Event()
-        self._connection = connection
-        connection.add_termination_listener(lambda _: self.lost.set())
+    def __init__(self, connection: asyncpg.Connection, take: Callable[..., None], on_loss: Callable[[], None]) -> None:
+        self._connection, self._take, self._on_loss = connection, take, on_loss
+        self.is_lost = False
+        connection.add_termination_listener(self._lose)
+
+    def _lose(self, connection: object) -> None:
+        self.is_lost = True
+        self._on_loss()
 
     async def probe(self) -> None:
-        try:
+        with lost_if_broken():
             await self._connection.execute("SELECT 1")
-        except (*BROKEN, asyncpg.PostgresError) as error:
-            raise Lost(type(error).__name__) from error
+
+    async def hear_of_inboxes(self, *, is_wanted: bool) -> None:
+        with lost_if_broken():
+            if is_wanted:
+                await self._connection.add_listener(INBOXES, self._take)
+            else:
+                await self._connection.remove_listener(INBOXES, self._take)
+
+
+@contextlib.contextmanager
+def lost_if_broken() -> Iterator[None]:
+    """Make `Lost` of an error of the driver."""
+    try:
+        yield
+    except (*BROKEN, asyncpg.PostgresError) as error:
+        raise Lost(type(error).__name__) from error
 
 
 class PostgresBus:
@@ -94,7 +119,7 @@ class PostgresBus:
         """Do nothing: the statement has sent the hint."""
 
     @asynccontextmanager
-    async def subscribe(self, hear: Hear) -> AsyncIterator[PostgresSubscription]:
+    async def subscribe(self, hear: Hear, on_loss: Callable[[], None]) -> AsyncIterator[PostgresSubscription]:
         """Listen on a connection that is not in the pool: there LISTEN would end when it is released."""
 
         def take(connection: Any, pid: int, channel: str, payload: object) -> None:
@@ -102,24 +127,21 @@ class PostgresBus:
 
         connection = None
         try:
-            try:
+            with lost_if_broken():
                 async with asyncio.timeout(CONNECT_SECONDS):
                     connection = await asyncpg.connect(self._url, server_settings={"application_name": "feedbackwave listener"})
-                    await connection.add_listener(INBOXES, take)
                     await connection.add_listener(SESSIONS, take)
                     await connection.add_listener(OUTBOX, take)
-            except (*BROKEN, asyncpg.PostgresError) as error:
-                raise Lost(type(error).__name__) from error
-            yield PostgresSubscription(connection)
+            yield PostgresSubscription(connection, take, on_loss)
         finally:
             if connection is not None:
                 connection.terminate()
 
 
 class RedisSubscription:
-    def __init__(self, pubsub: Any) -> None:
-        self.lost = asyncio.Event()
-        self._pubsub = pubsub
+    def __init__(self, pubsub: Any, on_loss: Callable[[], None]) -> None:
+        self.is_lost = False
+        self._pubsub, self._on_loss = pubsub, on_loss
         self._answered = asyncio.Event()
 
     async def hear(self, hear: Hear) -> None:
@@ -134,7 +156,11 @@ class RedisSubscription:
         except Exception as error:  # noqa: BLE001
             log.warning("redis lost", extra={"reason": type(error).__name__})
         finally:
-            self.lost.set()
+            self.is_lost = True
+            self._on_loss()
+
+    async def hear_of_inboxes(self, *, is_wanted: bool) -> None:
+        """Do nothing: these hints come from the beginning."""
 
     async def probe(self) -> None:
         self._answered.clear()
@@ -181,7 +207,7 @@ class RedisBus:
             self._away_until = clock() + AWAY_SECONDS
 
     @asynccontextmanager
-    async def subscribe(self, hear: Hear) -> AsyncIterator[RedisSubscription]:
+    async def subscribe(self, hear: Hear, on_loss: Callable[[], None]) -> AsyncIterator[RedisSubscription]:
         """Listen on a separate connection."""
         pubsub = self._client.pubsub()
         try:
@@ -190,7 +216,7 @@ class RedisBus:
                     await pubsub.subscribe(INBOXES, SESSIONS)
             except Exception as error:
                 raise Lost(type(error).__name__) from error
-            subscription = RedisSubscription(pubsub)
+            subscription = RedisSubscription(pubsub, on_loss)
             hearing = asyncio.create_task(subscription.hear(hear))
             try:
                 yield subscription

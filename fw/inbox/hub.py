@@ -12,6 +12,7 @@ from typing import Final, Self
 from aiohttp import web
 
 from fw.background import Background
+from fw.database.listener import Demand
 from fw.database.pool import Database
 from fw.errors import Problem, Unauthorized, Unavailable
 from fw.inbox.feed import Feed, Reading
@@ -52,9 +53,10 @@ class Hub:
     A reader watches, or joins, before it reads, so a change in between is not missed.
     """
 
-    def __init__(self, database: Database, feed: Feed, background: Background) -> None:
+    def __init__(self, database: Database, feed: Feed, demand: Demand, background: Background) -> None:
         self._database = database
         self._feed = feed
+        self._demand = demand
         self._watches: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._rooms: dict[str, Room] = {}
         self._moved: set[str] = set()
@@ -123,9 +125,11 @@ class Hub:
         """Yield an event that is set whenever the inbox moves. Clear it before reading."""
         moved = asyncio.Event()
         self._watches[user_id].add(moved)
+        self._demand.come()
         try:
             yield moved
         finally:
+            self._demand.leave()
             self._watches[user_id].discard(moved)
             if not self._watches[user_id]:
                 del self._watches[user_id]
@@ -136,11 +140,13 @@ class Hub:
             self._rooms[socket.user_id] = Room()
         self._rooms[socket.user_id].sockets.append(socket)
         self.sockets += 1
+        self._demand.come()
 
     def _leave(self, socket: Socket) -> None:
         room = self._rooms[socket.user_id]
         room.sockets.remove(socket)
         self.sockets -= 1
+        self._demand.leave()
         if not room.sockets:
             del self._rooms[socket.user_id]
 

@@ -9,18 +9,25 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from aiohttp.test_utils import TestClient
 
 from fw.config import Config
-from fw.database.bus import INBOXES, SESSIONS, Lost, make_bus
+from fw.database import listener
+from fw.database.bus import INBOXES, SESSIONS, Lost, PostgresSubscription, make_bus
 from fw.database.listener import LISTENER
 from fw.inbox.hub import HUB
 from tests.conftest import MakeClient, MakeUser
 from tests.support.live import close_code, connect, event
 from tests.support.people import Person, body, nothing
+from tests.support.polls import poll
 from tests.support.redis import REDIS, redis_server
 from tests.support.waiting import until
 
 Heard = list[tuple[str, list[str]]]
+
+
+def noted() -> None:
+    """Called at a loss, of which these tests need not hear."""
 
 
 @pytest.fixture(params=["postgresql", "redis"])
@@ -57,8 +64,8 @@ async def test_what_one_tells_all_hear(bus_config: Config) -> None:
     second: Heard = []
     async with (
         make_bus(bus_config) as bus,
-        bus.subscribe(lambda *told: first.append(told)),
-        bus.subscribe(lambda *told: second.append(told)),
+        bus.subscribe(lambda *told: first.append(told), noted),
+        bus.subscribe(lambda *told: second.append(told), noted),
     ):
         await bus.publish(INBOXES, ids)
         await bus.publish(SESSIONS, ids[:1])
@@ -71,10 +78,10 @@ async def test_what_one_tells_all_hear(bus_config: Config) -> None:
 
 
 async def test_a_subscription_gives_signs_of_life(bus_config: Config) -> None:
-    async with make_bus(bus_config) as bus, bus.subscribe(lambda *_: None) as subscription:
+    async with make_bus(bus_config) as bus, bus.subscribe(lambda *_: None, noted) as subscription:
         for _ in range(3):
             await asyncio.wait_for(subscription.probe(), 5)
-        assert not subscription.lost.is_set()
+        assert not subscription.is_lost
 
 
 @pytest.mark.parametrize(
@@ -84,7 +91,7 @@ async def test_a_subscription_gives_signs_of_life(bus_config: Config) -> None:
 )
 async def test_a_bus_that_is_not_there_is_lost(config: Config, settings: dict[str, str]) -> None:
     with pytest.raises(Lost):
-        async with make_bus(replace(config, **settings)) as bus, bus.subscribe(lambda *_: None):
+        async with make_bus(replace(config, **settings)) as bus, bus.subscribe(lambda *_: None, noted):
             pass
 
 
@@ -129,6 +136,45 @@ async def test_a_logout_elsewhere_closes_sockets(pair: tuple[Person, Person]) ->
     assert await close_code(ws) == 4401
 
 
+async def test_hints_about_inboxes_come_as_long_as_there_are_readers(
+    client: TestClient, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(listener, "UNHEARD_SECONDS", 0.1)
+    assert client.app
+    ear = client.app[LISTENER]
+    await until(lambda: asyncio.sleep(0, ear.is_listening))
+    assert not ear.hears_of_inboxes
+    for message in ("first", "second"):
+        ws = await connect(user)
+        await event(ws)
+        await until(lambda: asyncio.sleep(0, ear.hears_of_inboxes), "the hints to be asked for")
+        await user.receive(message)
+        assert (await event(ws))["feedback"]["message"] == message
+        await ws.close()
+        await until(lambda: asyncio.sleep(0, not ear.hears_of_inboxes), "the hints to be ended")
+
+
+async def test_what_comes_before_the_hints_are_asked_for_is_not_missed(
+    client: TestClient, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+    ask = PostgresSubscription.hear_of_inboxes
+
+    async def ask_later(subscription: PostgresSubscription, *, is_wanted: bool) -> None:
+        await go_on.wait()
+        await ask(subscription, is_wanted=is_wanted)
+
+    monkeypatch.setattr(PostgresSubscription, "hear_of_inboxes", ask_later)
+    ws = await connect(user)
+    await event(ws)
+    waiting = await poll(client, user, 0)
+    await user.receive("told by nobody")
+    go_on.set()
+    assert (await event(ws))["feedback"]["message"] == "told by nobody"
+    assert len((await waiting)["events"]) == 1
+
+
 @pytest.mark.skipif(REDIS is None, reason="redis-server is not installed (Debian: apt-get install redis-server)")
 @pytest.mark.slow
 async def test_a_redis_that_goes_and_comes_costs_time_and_no_data(
@@ -136,13 +182,13 @@ async def test_a_redis_that_goes_and_comes_costs_time_and_no_data(
 ) -> None:
     url = f"unix://{tmp_path}/redis.sock"
     client = await make_client(redis_url=url)
-    listener = client.app[LISTENER]  # type: ignore[union-attr]
+    ear = client.app[LISTENER]  # type: ignore[union-attr]
 
     async def listens() -> bool:
-        return listener.is_listening
+        return ear.is_listening
 
     async def is_deaf() -> bool:
-        return not listener.is_listening
+        return not ear.is_listening
 
     user = await make_user(client=client)
     with redis_server(tmp_path):
