@@ -70,8 +70,9 @@ class Intake:
         self._most_writers = writers
         self._waiting: deque[Entry] = deque()
         self._writers: set[asyncio.Task[None]] = set()
-        # Not the size of that set: a task stays in it for a moment after it has stopped taking rows.
+        # How many batches are being written, by those tasks or by a request that found a writer free.
         self._active = 0
+        self._ended = asyncio.Event()
         self._is_open = False
         # Inboxes that were locked at the last write: batches leave their rows out and do not wait for them again.
         self._locked: set[Inbox] = set()
@@ -89,8 +90,9 @@ class Intake:
 
     async def __aexit__(self, *_: object) -> None:
         self._is_open = False
-        while self._writers:
-            await asyncio.wait(self._writers)
+        while self._active:
+            self._ended.clear()
+            await self._ended.wait()
 
     async def submit(self, submission: Submission) -> str:
         """Store a submission, and return its id once it is committed.
@@ -101,53 +103,79 @@ class Intake:
         """
         if len(self._waiting) >= self._queue or not self._is_open:
             raise Unavailable
+        if not self._active:
+            return await self._write_alone(submission)
         stored: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append((submission, stored))
         if self._active < self._most_writers:
             self._active += 1
-            writer = asyncio.create_task(self._write())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            self._start_writer()
         return await stored
 
+    async def _write_alone(self, submission: Submission) -> str:
+        """Write one row from its own request: nothing waits then, and a task would take time."""
+        self._active += 1
+        try:
+            (result,) = await self._store([submission])
+        finally:
+            self._go_on()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _go_on(self) -> None:
+        """Have the rows that wait by now be written, if any."""
+        if self._waiting:
+            self._start_writer()
+        else:
+            self._active -= 1
+            self._ended.set()
+
+    def _start_writer(self) -> None:
+        writer = asyncio.create_task(self._write())
+        self._writers.add(writer)
+        writer.add_done_callback(self._writers.discard)
+
     async def _write(self) -> None:
+        """Write batches until no row waits."""
         try:
             while self._waiting:
                 size = min(self._batch, len(self._waiting))
                 entries = [self._waiting.popleft() for _ in range(size)]
-                await self._commit([entry for entry in entries if not entry[1].done()])
+                await self._write_batch([entry for entry in entries if not entry[1].done()])
         finally:
             self._active -= 1
+            self._ended.set()
 
-    async def _commit(self, entries: Sequence[Entry]) -> None:
-        """Write a batch. If it fails it is written again in parts, so that only a bad row fails."""
-        if not entries:
-            return
+    async def _write_batch(self, entries: Sequence[Entry]) -> None:
+        results: Sequence[str | Exception] = [Unavailable()] * len(entries)
+        try:
+            if entries:
+                results = await self._store([submission for submission, _ in entries])
+        finally:
+            for entry, result in zip(entries, results, strict=True):
+                answer(entry, result)
+
+    async def _store(self, submissions: Sequence[Submission]) -> Sequence[str | Exception]:
+        """Write a batch, and return each row's id or error. If it fails it is written again in parts: only a bad row fails."""
         begin = monotonic()
         try:
-            results = await self._append_unlocked([submission for submission, _ in entries])
-            self.commits.append((len(entries), monotonic() - begin))
+            results = await self._append_unlocked(submissions)
         except Unavailable as problem:
-            results = [problem] * len(entries)
             if isinstance(problem.__cause__, TimeoutError):
                 # The database does not answer: rows that have waited this long must not wait as long again.
                 self._refuse_waiting()
+            return [problem] * len(submissions)
         # A bad row must not make the others fail.
         except Exception as error:  # noqa: BLE001
-            if len(entries) > 1:
-                log.warning("a batch failed and is written in parts", extra={"rows": len(entries)})
-                for part in halves(entries):
-                    await self._commit(part)
-                return
-            # Without the traceback: the driver's message may quote the submission.
-            log.error("a submission could not be written", extra={"reason": type(error).__name__})  # noqa: TRY400
-            results = [error]
-        except BaseException:
-            for entry in entries:
-                answer(entry, Unavailable())
-            raise
-        for entry, result in zip(entries, results, strict=True):
-            answer(entry, result)
+            if len(submissions) == 1:
+                # Without the traceback: the driver's message may quote the submission.
+                log.error("a submission could not be written", extra={"reason": type(error).__name__})  # noqa: TRY400
+                return [error]
+            log.warning("a batch failed and is written in parts", extra={"rows": len(submissions)})
+            return [result for part in halves(submissions) for result in await self._store(part)]
+        self.commits.append((len(submissions), monotonic() - begin))
+        return results
 
     def _refuse_waiting(self) -> None:
         waiting, self._waiting = self._waiting, deque()
@@ -246,6 +274,6 @@ def outcome(row: Submission, stored_id: str | None) -> str | Problem:
     return IdempotencyMismatch() if stored_id == LOWEST else stored_id
 
 
-def halves(entries: Sequence[Entry]) -> tuple[Sequence[Entry], Sequence[Entry]]:
-    middle = len(entries) // 2
-    return entries[:middle], entries[middle:]
+def halves(rows: Sequence[Submission]) -> tuple[Sequence[Submission], Sequence[Submission]]:
+    middle = len(rows) // 2
+    return rows[:middle], rows[middle:]
