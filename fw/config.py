@@ -37,6 +37,7 @@ RATES: Final[Mapping[str, Rate]] = {
     "forgot": (10, 3600),
     "forgot-account": (5, 3600),
     "verification": (3, 3600),
+    "webhook": (120, 3600),
 }
 
 LIBPQ_ALONE: Final = frozenset(

@@ -955,7 +955,8 @@ BEGIN
 END
 $$;
 
--- Takes back what waits to be sent to a webhook. Called under the inbox's lock, so that nothing is added meanwhile.
+-- Takes back what waits to be sent to a webhook. Called under the inbox's lock, so that nothing is added meanwhile. Of what has
+-- not been tried the last thousand deliveries stay in the list: turning a webhook off and on is not to fill it.
 CREATE FUNCTION webhook_withdraw(p_user_id uuid, p_id uuid)
 RETURNS void
 LANGUAGE plpgsql
@@ -967,11 +968,17 @@ BEGIN
         DELETE FROM jobs AS j
         WHERE j.user_id = p_user_id AND j.kind = 'webhook' AND j.key = p_id::text
         RETURNING j.id
+    ), numbered AS (
+        SELECT g.id, row_number() OVER (ORDER BY g.id DESC) AS place FROM gone AS g
+    ), dropped AS (
+        DELETE FROM deliveries AS d
+        USING numbered AS g
+        WHERE d.user_id = p_user_id AND d.webhook_id = p_id AND d.id = g.id AND d.attempts = 0 AND g.place > 1000
     )
     UPDATE deliveries AS d
     SET next_attempt_at = NULL, error = coalesce(d.error, 'the webhook was turned off')
-    FROM gone AS g
-    WHERE d.user_id = p_user_id AND d.webhook_id = p_id AND d.id = g.id;
+    FROM numbered AS g
+    WHERE d.user_id = p_user_id AND d.webhook_id = p_id AND d.id = g.id AND (d.attempts > 0 OR g.place <= 1000);
 END
 $$;
 
@@ -1030,8 +1037,8 @@ BEGIN
 END
 $$;
 
--- Turns a webhook off that does not work, takes back what waits to be sent, and has its owner told by mail. Returns false if it
--- is not on.
+-- Turns a webhook off that does not work, takes back what waits to be sent, and has its owner told by mail, of all webhooks five
+-- times a day at most. Returns false if it is not on.
 CREATE FUNCTION webhook_turn_off(p_user_id uuid, p_id uuid, p_reason text)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -1047,10 +1054,15 @@ BEGIN
     END IF;
     PERFORM webhook_withdraw(p_user_id, p_id);
     PERFORM inbox_watch(p_user_id);
-    PERFORM jobs_add(
-        p_user_id, 'mail', 'account', ARRAY[id_new()],
-        ARRAY[json_build_object('letter', 'webhook', 'webhook_id', p_id)], ARRAY[0]
-    );
+    IF (
+        SELECT c.attempts <= 5
+        FROM attempts_count(ARRAY['webhook-mail:' || encode(sha256(uuid_send(p_user_id)), 'hex')], ARRAY[86400]) AS c
+    ) THEN
+        PERFORM jobs_add(
+            p_user_id, 'mail', 'account', ARRAY[id_new()],
+            ARRAY[json_build_object('letter', 'webhook', 'webhook_id', p_id)], ARRAY[0]
+        );
+    END IF;
     RETURN true;
 END
 $$;

@@ -71,6 +71,7 @@ def test_limits_what_anyone_may_do_unless_told_otherwise(loaded: Load) -> None:
     assert rates["forgot"] == (10, 3600)
     assert rates["forgot-account"] == (5, 3600)
     assert rates["verification"] == (3, 3600)
+    assert rates["webhook"] == (120, 3600)
 
 
 def test_mails_need_an_address_to_come_from(loaded: Load) -> None:

@@ -94,10 +94,12 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     caller = tokens.verify(token_of(request))
     await turns.take(caller.user_id)
     try:
-        if not request.content.is_eof():
-            # Before the session is looked up: it may end while the body comes.
-            await read_body(request)
         await tokens.confirm(caller)
+        if not request.content.is_eof():
+            async with turns.pause(caller.user_id):
+                await read_body(request)
+            # The session may have ended while the body came.
+            await tokens.confirm(caller)
         check_scope(caller, access)
         request[CALLER] = caller
         response = await handler(request)

@@ -16,18 +16,19 @@ BATCH: Final = 500
 DELIVERIES: Final = 100_000
 """How many deliveries of a webhook are kept, some 40 MB."""
 STATEMENTS: Final[Mapping[str, tuple[int, ...]]] = {
-    "tombstones": (),
-    "idempotency_keys": (),
-    "sessions": (),
-    "password_resets": (),
-    "email_verifications": (),
-    "attempts": (),
-    "reader_processes": (),
-    "reader_places": (),
-    "deliveries": (),
-    "many_deliveries": (DELIVERIES,),
+    "tombstones": (BATCH,),
+    "idempotency_keys": (BATCH,),
+    "sessions": (BATCH,),
+    "password_resets": (BATCH,),
+    "email_verifications": (BATCH,),
+    "attempts": (BATCH,),
+    "reader_processes": (BATCH,),
+    "reader_places": (BATCH,),
+    "deliveries": (BATCH,),
+    # It takes longer to find them than to delete them.
+    "many_deliveries": (20 * BATCH, DELIVERIES),
 }
-"""The statements by their names, with what they take beside the size of a batch."""
+"""The statements by their names, with the size of a batch and whatever else they take."""
 
 
 class Purge:
@@ -53,9 +54,9 @@ class Purge:
         """Delete everything that is due, and return how many rows that was."""
         total = 0
         for name, arguments in STATEMENTS.items():
-            purged = BATCH
+            purged = 1
             while purged:
-                row = await self._database.change(f"purge.{name}", BATCH, *arguments, seconds=STATEMENT_SECONDS)
+                row = await self._database.change(f"purge.{name}", *arguments, seconds=STATEMENT_SECONDS)
                 purged = row["purged"] if row else 0
                 total += purged
         return total

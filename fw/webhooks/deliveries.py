@@ -9,17 +9,18 @@ from marshmallow import fields, validate
 from fw import ids
 from fw.accounts.tokens import CALLER
 from fw.database.pool import DATABASE
-from fw.errors import Invalid, NotFound
+from fw.errors import Invalid, NotFound, TooManyRequests
+from fw.inbox.searches import SEARCHES
 from fw.web.answers import Count
 from fw.web.fields import Id, Moment, says
 from fw.web.lists import Paged, page_of
 from fw.web.operation import Answer, operation
-from fw.web.request import path_id, read_object, read_query
+from fw.web.request import read_object, read_query
 from fw.web.response import reply
 from fw.web.schemas import Body, Output, exactly_one
-from fw.webhooks.webhook import EVENTS, PING, find_webhook
+from fw.webhooks.webhook import EVENTS, PING, count_change, find_webhook
 
-MOST: Final = 10_000
+MOST: Final = 1000
 """How many deliveries one call queues."""
 
 
@@ -66,23 +67,25 @@ async def list_deliveries(request: web.Request) -> web.Response:
     return reply(page_of(rows, wanted["limit"]))
 
 
-@operation("webhooks_resend_deliveries", Answer(202, Queued()), body=Resend(), refuses=(NotFound,))
+@operation("webhooks_resend_deliveries", Answer(202, Queued()), body=Resend(), refuses=(NotFound, TooManyRequests))
 async def resend_deliveries(request: web.Request) -> web.Response:
     """Send one delivery again, or all that have failed since a moment, under the ids that they had.
 
-    With `since`, pings and what is about deleted feedback are left out, and at most 10,000 are queued: call again for more.
+    With `since`, pings and what is about deleted feedback are left out, and at most 1,000 are queued: call again for more.
     """
     values = await read_object(request)
     webhook = await find_webhook(request)
     if not webhook["is_active"]:
         raise Invalid(errors={"_schema": ["The webhook is turned off: turn it on first."]})
-    since = moment(values)
-    row = await request.app[DATABASE].change(
-        "webhooks.resend",
-        *(request[CALLER].user_id, path_id(request), values.get("delivery_id")),
-        # An id may be of the millisecond in which the moment lies.
-        *(since, since and ids.just_before(ids.millisecond_of(since)), MOST),
-    )
+    await count_change(request)
+    since, user_id = moment(values), request[CALLER].user_id
+    async with request.app[SEARCHES].place(user_id):
+        row = await request.app[DATABASE].change(
+            "webhooks.resend",
+            *(user_id, webhook["id"], values.get("delivery_id")),
+            # An id may be of the millisecond in which the moment lies.
+            *(since, since and ids.just_before(ids.millisecond_of(since)), MOST),
+        )
     if row is None or row["queued"] is None:
         # It was deleted or turned off in this moment.
         raise NotFound

@@ -9,7 +9,8 @@ from fw import ids
 from fw.accounts.tokens import CALLER
 from fw.config import CONFIG
 from fw.database.pool import DATABASE, STATEMENT_SECONDS
-from fw.errors import Invalid, NotFound
+from fw.errors import Invalid, NotFound, TooManyRequests
+from fw.inbox.searches import SEARCHES
 from fw.web.fields import Flag, Many, Text, says
 from fw.web.lists import Paged, page_of
 from fw.web.operation import Answer, operation
@@ -18,7 +19,7 @@ from fw.web.response import reply
 from fw.web.schemas import Body, Output, at_least_one
 from fw.webhooks.fields import WebhookUrl, why_refused
 from fw.webhooks.signature import new_secret
-from fw.webhooks.webhook import EVENTS, Webhook, find_webhook
+from fw.webhooks.webhook import EVENTS, Webhook, count_change, find_webhook
 
 MOST: Final = 5
 OLD_SECRET_SECONDS: Final = 24 * 3600
@@ -72,6 +73,7 @@ async def list_own(request: web.Request) -> web.Response:
     "webhooks_create",
     Answer(201, WebhookCreated(), ("Location",)),
     body=Create(),
+    refuses=(TooManyRequests,),
     leads_to=tuple(
         f"webhooks_{name}"
         for name in ("show", "update", "delete", "rotate_secret", "ping", "list_deliveries", "resend_deliveries")
@@ -81,6 +83,7 @@ async def create(request: web.Request) -> web.Response:
     """Make a webhook, unless there are five. Its `secret` is shown here and never again."""
     values = await read_object(request)
     refuse_private(request, values)
+    await count_change(request)
     user_id, webhook_id = request[CALLER].user_id, ids.new_id()
     row = await request.app[DATABASE].change(
         "webhooks.create",
@@ -110,7 +113,7 @@ async def show(request: web.Request) -> web.Response:
     return reply(await find_webhook(request))
 
 
-@operation("webhooks_update", Answer(200, Webhook()), body=Change(), refuses=(NotFound,))
+@operation("webhooks_update", Answer(200, Webhook()), body=Change(), refuses=(NotFound, TooManyRequests))
 async def update(request: web.Request) -> web.Response:
     """Change the given fields of one of the caller's webhooks.
 
@@ -118,12 +121,16 @@ async def update(request: web.Request) -> web.Response:
     """
     values = await read_object(request)
     refuse_private(request, values)
-    row = await request.app[DATABASE].change(
-        "webhooks.update",
-        *(request[CALLER].user_id, path_id(request), values.get("url")),
-        in_order(values["events"]) if "events" in values else None,
-        *("description" in values, values.get("description"), values.get("is_active")),
-    )
+    await count_change(request)
+    user_id = request[CALLER].user_id
+    # Much may have to be taken back.
+    async with request.app[SEARCHES].place(user_id):
+        row = await request.app[DATABASE].change(
+            "webhooks.update",
+            *(user_id, path_id(request), values.get("url")),
+            in_order(values["events"]) if "events" in values else None,
+            *("description" in values, values.get("description"), values.get("is_active")),
+        )
     if row is None:
         raise NotFound
     return reply(row)
@@ -132,21 +139,22 @@ async def update(request: web.Request) -> web.Response:
 @operation("webhooks_delete", Answer(204), refuses=(NotFound,))
 async def delete(request: web.Request) -> web.Response:
     """Delete one of the caller's webhooks, with its deliveries and what waits to be sent."""
+    user_id, webhook_id = request[CALLER].user_id, path_id(request)
     # There may be many deliveries.
-    row = await request.app[DATABASE].change(
-        "webhooks.delete", request[CALLER].user_id, path_id(request), seconds=STATEMENT_SECONDS
-    )
+    async with request.app[SEARCHES].place(user_id):
+        row = await request.app[DATABASE].change("webhooks.delete", user_id, webhook_id, seconds=STATEMENT_SECONDS)
     if row is None or not row["deleted"]:
         raise NotFound
     return web.Response(status=204)
 
 
-@operation("webhooks_rotate_secret", Answer(200, WebhookSecret()), refuses=(NotFound,))
+@operation("webhooks_rotate_secret", Answer(200, WebhookSecret()), refuses=(NotFound, TooManyRequests))
 async def rotate_secret(request: web.Request) -> web.Response:
     """Set a new secret; for 24 hours the one before signs too.
 
     If it is replaced twice within that time, the first of the three is no longer good.
     """
+    await count_change(request)
     row = await request.app[DATABASE].change(
         "webhooks.rotate_secret", request[CALLER].user_id, path_id(request), new_secret(), OLD_SECRET_SECONDS
     )
@@ -155,9 +163,10 @@ async def rotate_secret(request: web.Request) -> web.Response:
     return reply(row)
 
 
-@operation("webhooks_ping", Answer(202), refuses=(NotFound,))
+@operation("webhooks_ping", Answer(202), refuses=(NotFound, TooManyRequests))
 async def ping(request: web.Request) -> web.Response:
     """Send a `ping` to a webhook, before whatever else waits; it is tried once, also if the webhook is turned off."""
+    await count_change(request)
     row = await request.app[DATABASE].change("webhooks.ping", request[CALLER].user_id, path_id(request))
     if row is None or not row["pinged"]:
         raise NotFound

@@ -8,6 +8,7 @@ from marshmallow import fields, validate
 from fw.accounts.tokens import CALLER
 from fw.database.pool import DATABASE, Row
 from fw.errors import NotFound
+from fw.web.limits import LIMITS
 from fw.web.request import path_id
 from fw.web.schemas import Output
 
@@ -31,6 +32,11 @@ class Webhook(Output):
     disabled_reason = fields.String(
         required=True, allow_none=True, metadata={"description": "Why it was turned off, unless you did that yourself."}
     )
+
+
+async def count_change(request: web.Request) -> None:
+    """Count what an account does to its webhooks: each call may have much be written or sent. Raises `TooManyRequests`."""
+    await request.app[LIMITS].count(webhook=request[CALLER].user_id)
 
 
 async def find_webhook(request: web.Request) -> Row:

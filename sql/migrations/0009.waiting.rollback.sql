@@ -1,3 +1,48 @@
+-- Takes back what waits to be sent to a webhook. Called under the inbox's lock, so that nothing is added meanwhile.
+CREATE OR REPLACE FUNCTION webhook_withdraw(p_user_id uuid, p_id uuid)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    -- The lane goes first: whoever works on it locks it first, too.
+    DELETE FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text;
+    WITH gone AS (
+        DELETE FROM jobs AS j
+        WHERE j.user_id = p_user_id AND j.kind = 'webhook' AND j.key = p_id::text
+        RETURNING j.id
+    )
+    UPDATE deliveries AS d
+    SET next_attempt_at = NULL, error = coalesce(d.error, 'the webhook was turned off')
+    FROM gone AS g
+    WHERE d.user_id = p_user_id AND d.webhook_id = p_id AND d.id = g.id;
+END
+$$;
+
+-- Turns a webhook off that does not work, takes back what waits to be sent, and has its owner told by mail. Returns false if it
+-- is not on.
+CREATE OR REPLACE FUNCTION webhook_turn_off(p_user_id uuid, p_id uuid, p_reason text)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    UPDATE webhooks AS w
+    SET is_active = false, disabled_reason = p_reason
+    WHERE w.user_id = p_user_id AND w.id = p_id AND w.is_active;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM webhook_withdraw(p_user_id, p_id);
+    PERFORM inbox_watch(p_user_id);
+    PERFORM jobs_add(
+        p_user_id, 'mail', 'account', ARRAY[id_new()],
+        ARRAY[json_build_object('letter', 'webhook', 'webhook_id', p_id)], ARRAY[0]
+    );
+    RETURN true;
+END
+$$;
+
 -- Tells webhooks and mail of the changes of an inbox after a cursor, all of which are of one type. Called under the inbox's lock.
 CREATE OR REPLACE FUNCTION inbox_tell(p_user_id uuid, p_watch smallint, p_type text, p_after bigint)
 RETURNS void

@@ -169,3 +169,60 @@ BEGIN
     RETURN true;
 END
 $$;
+
+-- Takes back what waits to be sent to a webhook. Called under the inbox's lock, so that nothing is added meanwhile. Of what has
+-- not been tried the last thousand deliveries stay in the list: turning a webhook off and on is not to fill it.
+CREATE OR REPLACE FUNCTION webhook_withdraw(p_user_id uuid, p_id uuid)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    -- The lane goes first: whoever works on it locks it first, too.
+    DELETE FROM lanes AS l WHERE l.user_id = p_user_id AND l.kind = 'webhook' AND l.key = p_id::text;
+    WITH gone AS (
+        DELETE FROM jobs AS j
+        WHERE j.user_id = p_user_id AND j.kind = 'webhook' AND j.key = p_id::text
+        RETURNING j.id
+    ), numbered AS (
+        SELECT g.id, row_number() OVER (ORDER BY g.id DESC) AS place FROM gone AS g
+    ), dropped AS (
+        DELETE FROM deliveries AS d
+        USING numbered AS g
+        WHERE d.user_id = p_user_id AND d.webhook_id = p_id AND d.id = g.id AND d.attempts = 0 AND g.place > 1000
+    )
+    UPDATE deliveries AS d
+    SET next_attempt_at = NULL, error = coalesce(d.error, 'the webhook was turned off')
+    FROM numbered AS g
+    WHERE d.user_id = p_user_id AND d.webhook_id = p_id AND d.id = g.id AND (d.attempts > 0 OR g.place <= 1000);
+END
+$$;
+
+-- Turns a webhook off that does not work, takes back what waits to be sent, and has its owner told by mail, of all webhooks five
+-- times a day at most. Returns false if it is not on.
+CREATE OR REPLACE FUNCTION webhook_turn_off(p_user_id uuid, p_id uuid, p_reason text)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    UPDATE webhooks AS w
+    SET is_active = false, disabled_reason = p_reason
+    WHERE w.user_id = p_user_id AND w.id = p_id AND w.is_active;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM webhook_withdraw(p_user_id, p_id);
+    PERFORM inbox_watch(p_user_id);
+    IF (
+        SELECT c.attempts <= 5
+        FROM attempts_count(ARRAY['webhook-mail:' || encode(sha256(uuid_send(p_user_id)), 'hex')], ARRAY[86400]) AS c
+    ) THEN
+        PERFORM jobs_add(
+            p_user_id, 'mail', 'account', ARRAY[id_new()],
+            ARRAY[json_build_object('letter', 'webhook', 'webhook_id', p_id)], ARRAY[0]
+        );
+    END IF;
+    RETURN true;
+END
+$$;

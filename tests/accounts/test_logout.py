@@ -64,6 +64,22 @@ async def test_takes_no_other_method(user: Person) -> None:
     assert "POST" in response.headers["Allow"].split(", ")
 
 
+async def bodies_are_waited_for(user: Person, number: int) -> None:
+    """Wait until so many requests of a user are under way, and none of them holds a turn."""
+    server, app = user.client.server, user.client.app
+    assert isinstance(server, TestServer)
+    assert server.runner
+    assert server.runner.server
+    assert app
+    web_server = server.runner.server
+
+    async def are_waited_for() -> bool:
+        under_way = sum(handler._current_request is not None for handler in web_server.connections)
+        return under_way >= number and user.id not in app[TURNS]._lines
+
+    await until(are_waited_for, "the bodies to be waited for")
+
+
 async def test_a_body_that_comes_after_the_end_of_the_session_is_not_taken(user: Person) -> None:
     server = user.client.server
     assert isinstance(server, TestServer)
@@ -72,11 +88,36 @@ async def test_a_body_that_comes_after_the_end_of_the_session_is_not_taken(user:
     fields = ("Content-Type: application/json", f"Content-Length: {len(raw)}")
     reader, writer = await asyncio.open_connection(server.host, server.port)
     writer.write("\r\n".join((*lines, *fields, "", "")).encode() + raw[:1])
-    turns = user.client.app[TURNS] if user.client.app else None
-    assert turns
-    await until(lambda: asyncio.sleep(0, user.id in turns._lines), "the request to be under way")
+    await bodies_are_waited_for(user, 1)
     await nothing(await user.post(PATH))
     writer.write(raw[1:])
     answer = await asyncio.wait_for(reader.read(), 10)
     assert answer.startswith(b"HTTP/1.1 401 ")
     writer.close()
+
+
+async def test_a_session_that_has_ended_holds_up_no_other_of_the_account(client: TestClient, user: Person) -> None:
+    server = user.client.server
+    assert isinstance(server, TestServer)
+    ended = await log_in(client, user)
+    await nothing(await client.post(PATH, headers=ended))
+    head = ("POST /api/feedback/read HTTP/1.1", "Host: x", f"Authorization: {ended['Authorization']}", "Content-Length: 99")
+    opened = [await asyncio.open_connection(server.host, server.port) for _ in range(10)]
+    for _, writer in opened:
+        writer.write("\r\n".join((*head, "", "")).encode())
+    for reader, writer in opened:
+        assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 401 ")
+        writer.close()
+
+
+async def test_bodies_that_do_not_come_hold_up_no_other_request_of_the_account(user: Person) -> None:
+    server = user.client.server
+    assert isinstance(server, TestServer)
+    head = ("POST /api/feedback/read HTTP/1.1", "Host: x", f"Authorization: Bearer {user.token}", "Content-Length: 99")
+    opened = [await asyncio.open_connection(server.host, server.port) for _ in range(10)]
+    for _, writer in opened:
+        writer.write("\r\n".join((*head, "", "")).encode())
+    await bodies_are_waited_for(user, len(opened))
+    assert (await user.get("/api/auth/me")).status == 200
+    for _, writer in opened:
+        writer.close()

@@ -15,7 +15,7 @@ from fw.outbox.mail import DELAYS
 from fw.outbox.worker import OUTBOX
 from tests.conftest import MakeClient
 from tests.support.jobs import come_now, ended, waits
-from tests.support.people import body, make_person, nothing
+from tests.support.people import Person, body, make_person, nothing
 from tests.support.postbox import Postbox, html, link, plain, postbox, token
 from tests.support.servers import certificate, free_port, silence
 
@@ -265,6 +265,20 @@ async def test_a_webhook_that_was_turned_off_is_told(client: TestClient, box: Po
     assert "https://hooks.example/<b> was turned off (410 Gone)" in plain(mail)
     assert "https://hooks.example/&lt;b&gt;" in html(mail)
     assert f"/inbox/webhooks/{webhook}" in plain(mail)
+
+
+async def test_webhooks_that_are_turned_off_are_told_five_times_a_day(user: Person, sql: asyncpg.Connection) -> None:
+    webhook = await sql.fetchval(
+        "INSERT INTO webhooks (user_id, id, url, events, is_active, created_at, secret)"
+        " VALUES ($1, gen_random_uuid(), 'https://hooks.example', '{}', true, now(), 'whsec_x') RETURNING id",
+        user.id,
+    )
+    async with sql.transaction():
+        before = await sql.fetchval("SELECT count(*) FROM jobs WHERE user_id = $1", user.id)
+        for _ in range(7):
+            await sql.execute("UPDATE webhooks SET is_active = true WHERE id = $1", webhook)
+            assert await sql.fetchval("SELECT webhook_turn_off($1, $2, '410')", user.id, webhook)
+        assert await sql.fetchval("SELECT count(*) FROM jobs WHERE user_id = $1", user.id) == before + 5
 
 
 async def test_a_mail_of_a_deleted_account_is_not_sent(client: TestClient, box: Postbox, sql: asyncpg.Connection) -> None:

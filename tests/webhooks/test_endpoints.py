@@ -171,6 +171,40 @@ async def test_turning_it_off_takes_back_what_waits(user: Person, receiver: Rece
     assert (found["next_attempt_at"], found["error"]) == (None, "the answer was 500")
 
 
+async def test_of_much_that_was_not_tried_the_last_thousand_stay_in_the_list(user: Person, sql: asyncpg.Connection) -> None:
+    webhook = await make_webhook(user, URL)
+    async with sql.transaction():
+        # Nobody works on them before the end of the transaction, and then it is paused.
+        ids = [row["id"] for row in await sql.fetch("SELECT id_new() AS id FROM generate_series(1, 1100)")]
+        await sql.execute(
+            "INSERT INTO deliveries (user_id, webhook_id, id, type, next_attempt_at)"
+            " SELECT $1, $2, u.id, 'ping', now() FROM unnest($3::uuid[]) AS u (id)",
+            *(user.id, webhook["id"], ids),
+        )
+        await sql.execute(
+            "SELECT jobs_add($1, 'webhook', $2, $3, array_fill('{}'::json, ARRAY[1100]), array_fill(0::bigint, ARRAY[1100]))",
+            *(user.id, webhook["id"], ids),
+        )
+        await sql.execute("UPDATE lanes SET due = now() + interval '1 hour' WHERE user_id = $1", user.id)
+    await body(await user.put(f"/api/webhooks/{webhook['id']}", json={"is_active": False}))
+    left = await sql.fetch("SELECT id, error FROM deliveries WHERE user_id = $1 ORDER BY id", user.id)
+    assert [row["id"] for row in left] == sorted(ids)[100:]
+    assert {row["error"] for row in left} == {"the webhook was turned off"}
+    assert await sql.fetchval("SELECT count(*) FROM jobs WHERE user_id = $1", user.id) == 0
+
+
+async def test_an_account_does_so_much_to_its_webhooks_in_an_hour(make_client: MakeClient, make_user: MakeUser) -> None:
+    user = await make_user(client=await make_client(rate_limits={"webhook": (3, 3600)}, webhook_allow_private=True))
+    webhook = await make_webhook(user, URL)
+    path = f"/api/webhooks/{webhook['id']}"
+    await nothing(await user.post(f"{path}/test"), 202)
+    await body(await user.put(path, json={"is_active": False}))
+    for call in (user.put(path, json={"is_active": True}), user.post(f"{path}/test"), user.post(f"{path}/secret")):
+        await problem(await call, 429, "too-many-requests")
+    # It can always be ended.
+    await nothing(await user.delete(path))
+
+
 async def test_http_and_private_addresses_are_for_servers_that_allow_them(make_client: MakeClient) -> None:
     user = await make_person(await make_client(webhook_allow_private=False))
     for url in ("http://example.com/", "http://93.184.216.34/", "https://127.0.0.1/", "https://[::1]/", "https://10.0.0.1/"):
