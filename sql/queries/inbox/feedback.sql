@@ -13,6 +13,7 @@ f.user_id = i.user_id
 -- Stores a batch. Each inbox is named by its id ($1) or its owner's folded username ($2); its rows stand from $3 to $4 in the
 -- parallel arrays, and $14 says whether it is left out if it is locked. Inboxes are locked in the order of their ids. If $13 is
 -- true one hint tells all listeners of all inboxes. Returns one row an inbox, and none if there is no such inbox.
+-- Ids and addresses come as text: the driver writes that in half the time.
 WITH boxes AS MATERIALIZED (
     SELECT b.place, coalesce(b.user_id, u.id) AS user_id, b.low, b.high, b.is_left_out
     FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $14::boolean[])
@@ -25,10 +26,10 @@ WITH boxes AS MATERIALIZED (
     FROM boxes AS b
     CROSS JOIN LATERAL inbox_append(
         b.user_id,
-        ($5::uuid[])[b.low:b.high],
+        ($5::text[])[b.low:b.high]::uuid[],
         ($6::timestamptz[])[b.low:b.high],
-        ($7::uuid[])[b.low:b.high],
-        ($8::inet[])[b.low:b.high],
+        ($7::text[])[b.low:b.high]::uuid[],
+        ($8::text[])[b.low:b.high]::inet[],
         ($9::text[])[b.low:b.high],
         ($10::text[])[b.low:b.high]::json[],
         ($11::text[])[b.low:b.high],
@@ -57,8 +58,8 @@ WITH appended AS MATERIALIZED (
         SELECT coalesce($1::uuid, (SELECT n.id FROM users AS n WHERE lower(n.username COLLATE "C") = $2::text)) AS id
     ) AS u
     CROSS JOIN LATERAL inbox_append(
-        u.id, $3::uuid[], $4::timestamptz[], $5::uuid[], $6::inet[], $7::text[], $8::text[]::json[], $9::text[], $10::bytea[],
-        $12::boolean
+        u.id, $3::text[]::uuid[], $4::timestamptz[], $5::text[]::uuid[], $6::text[]::inet[], $7::text[], $8::text[]::json[],
+        $9::text[], $10::bytea[], $12::boolean
     ) AS a
 )
 SELECT 1 AS place, a.user_id, a.earlier_ids, a.is_locked,
