@@ -15,10 +15,11 @@ TOP: Final = 74
 BOTTOM: Final = 4
 STYLE: Final = """
   .page { fill: #ffffff } text { fill: #1f2328; font: 13px system-ui, sans-serif } .small { fill: #59636e; font-size: 12px }
-  .title { font-size: 15px; font-weight: 600 } .b0 { fill: #a9c7ee } .b1 { fill: #5f97db } .b2 { fill: #1f5fb0 }
+  .title { font-size: 15px; font-weight: 600 }
+  .b0 { fill: #c4d9f4 } .b1 { fill: #8fb8ea } .b2 { fill: #4f8ad3 } .b3 { fill: #1f5fb0 }
   @media (prefers-color-scheme: dark) {
     .page { fill: #0d1117 } text { fill: #e6edf3 } .small { fill: #9198a1 }
-    .b0 { fill: #2b568d } .b1 { fill: #4f90d9 } .b2 { fill: #93c5ff }
+    .b0 { fill: #24476f } .b1 { fill: #3a6fae } .b2 { fill: #5f9fe6 } .b3 { fill: #a5cfff }
   }
 """
 

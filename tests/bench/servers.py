@@ -9,7 +9,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tests.bench.cluster import SECRET
-from tests.support.processes import start
+from tests.bench.go import build_go
+from tests.bench.peers.serving import POOL
+from tests.support.processes import start, start_program
 
 STOP_SECONDS: Final = 20
 MODULES: Final = {
@@ -46,7 +48,10 @@ async def serve(name: str, database_url: str, folder: Path, **settings: str) -> 
         "FW_LOG_LEVEL": "WARNING",
         **settings,
     }
-    started = await start(MODULES[name], *(["serve"] if name == "fw" else []), folder=folder, **settings)
+    if name == "go":
+        started = await start_program(name, str(build_go(folder)), folder=folder, POOL=str(POOL), **settings)
+    else:
+        started = await start(MODULES[name], *(["serve"] if name == "fw" else []), folder=folder, **settings)
     try:
         url = urlsplit(await started.url())
         yield Server(name, url.hostname or "", url.port or 0, started.process.pid, started.log)

@@ -61,11 +61,15 @@ async def fw(*arguments: str, folder: Path, **settings: str) -> AsyncIterator[Pr
 
 async def start(module: str, *arguments: str, folder: Path, **settings: str) -> Process:
     """Start a module in a folder with these settings alone; the caller stops it."""
-    log = folder / f"{module}-{len(list(folder.glob(f'{module}-*.log')))}.log"
+    return await start_program(module, sys.executable, "-m", module, *arguments, folder=folder, **settings)
+
+
+async def start_program(name: str, *command: str, folder: Path, **settings: str) -> Process:
+    """Start a program in the same way; its log has the given name."""
+    log = folder / f"{name}-{len(list(folder.glob(f'{name}-*.log')))}.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", module, *arguments),
+            *command,
             cwd=folder,
             env=environment(settings),
             stdin=asyncio.subprocess.DEVNULL,

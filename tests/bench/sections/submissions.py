@@ -5,19 +5,26 @@ from typing import Final
 
 from tests.bench.bench import Bench, Site
 from tests.bench.calls import submission
+from tests.bench.go import why_no_go
 from tests.bench.load import Candidate, Load, in_turns, ratio
 from tests.bench.report import Section, Target
 
-NAMES: Final = ("fw", "bare", "plain", "fastapi-asyncpg", "sqlalchemy")
-CONNECTIONS: Final = (1, 64, 256)
+NAMES: Final = ("fw", "go", "bare", "plain", "fastapi-asyncpg", "sqlalchemy")
+CONNECTIONS: Final = (1, 16, 64, 256)
 USUAL: Final = 64
+BY_GO: Final = {1: 0.8, 16: 1.0, 64: 1.25, 256: 1.6}
+"""How many times as many submissions as the compiled peer takes are to be reached, by the number of connections."""
 WARM_UP_SECONDS: Final = 1
 
 
 async def run(bench: Bench) -> Section:
     section = Section("(a) submissions")
+    lacking = why_no_go()
+    names = [name for name in NAMES if name != "go" or not lacking]
+    if lacking:
+        print(lacking, flush=True)
     async with AsyncExitStack() as stack:
-        sites = {name: await stack.enter_async_context(bench.site(name)) for name in NAMES}
+        sites = {name: await stack.enter_async_context(bench.site(name)) for name in names}
         candidates = {
             name: Candidate.make(site.server, bench.folder, [submission(site.accounts[0])], 201) for name, site in sites.items()
         }
@@ -28,8 +35,8 @@ async def run(bench: Bench) -> Section:
             async def measure(name: str, connections: int = connections) -> Load:
                 return await load(sites[name], candidates[name], connections, bench.seconds)
 
-            loads = await in_turns(NAMES, measure)
-            for name in NAMES:
+            loads = await in_turns(names, measure)
+            for name in names:
                 middle = Load.median(loads[name])
                 section.rows.append(
                     {
@@ -42,6 +49,14 @@ async def run(bench: Bench) -> Section:
                         "fw's p99, times": ratio(loads, "fw", name, "p99"),
                     }
                 )
+            if not lacking:
+                many = ratio(loads, "fw", "go")
+                section.targets.append(
+                    Target(f"fw by go, submissions at {connections} connections", many, ">=", BY_GO[connections])
+                )
+                if connections == 1:
+                    late_by_go = ratio(loads, "fw", "go", "p99")
+                    section.targets.append(Target("fw's p99 by go's at 1 connection", late_by_go, "<=", 1.5))
             if connections == USUAL:
                 section.targets += [
                     Target(f"fw by {name}, submissions at {USUAL} connections", ratio(loads, "fw", name), ">=", limit)
