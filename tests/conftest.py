@@ -16,6 +16,7 @@ import asyncpg
 import psycopg
 import pytest
 from aiohttp.test_utils import TestClient
+from hypothesis import HealthCheck, settings
 
 from fw.app import create_app
 from fw.config import Config
@@ -27,6 +28,10 @@ from tests.support.people import Person, make_person
 from tests.support.postbox import Postbox, postbox
 
 SECRET = "a secret of the tests of 32 bytes and more"
+
+# A busy machine takes its time: no test has a limit of its own in milliseconds.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 MakeDatabase = Callable[..., str]
 MakeClient = Callable[..., Awaitable[TestClient]]

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import psycopg
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fw.inbox.search import SCRIPTS_WITH_CASES, pattern
@@ -65,7 +65,6 @@ def test_every_character_that_folds_is_looked_at_and_few_others() -> None:
     assert len(looked_at) < 10_000
 
 
-@settings(deadline=None)
 @given(before=st.text(STORED, max_size=10), text=TEXTS, after=st.text(STORED, max_size=10))
 @example(before="", text="***=a", after="")
 @example(before="", text="***:(?i)\\m\\Z", after="")
@@ -76,7 +75,6 @@ def test_text_is_found_where_it_stands(postgres: psycopg.Connection, before: str
     assert finds(postgres, before + text + after, text)
 
 
-@settings(deadline=None)
 @given(text=st.text(STORED.filter(one_to_one), min_size=1, max_size=30))
 @example(text="Οδυσσεύς")
 @example(text="Straẞe".replace("ẞ", "ſ"))
@@ -86,13 +84,11 @@ def test_text_is_found_in_any_case(postgres: psycopg.Connection, text: str) -> N
     assert misses(postgres, [(message, wanted) for message in forms for wanted in forms]) == []
 
 
-@settings(deadline=None)
 @given(message=st.text("ab.*[]()\\^$+?{}|-%_\n", max_size=12), text=st.text("ab.*[]()\\^$+?{}|-%_\n", min_size=1, max_size=4))
 def test_text_is_found_nowhere_else(postgres: psycopg.Connection, message: str, text: str) -> None:
     assert finds(postgres, message, text) == (text in message)
 
 
-@settings(deadline=None)
 @given(message=st.text("aAbBßſsSσςΣиИ ", max_size=12), text=st.text("aAbBſsSσςΣиИ ", min_size=1, max_size=4))
 def test_text_in_another_case_is_found_nowhere_else(postgres: psycopg.Connection, message: str, text: str) -> None:
     # Folded one by one: an ß is not torn into two.

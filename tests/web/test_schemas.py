@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 
@@ -45,7 +45,7 @@ def outcome(schema: Schema, load: Any, values: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(data=st.data())
 def test_loads_as_marshmallow_does(name: str, data: st.DataObject) -> None:
     schema = SCHEMAS[name]
