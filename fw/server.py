@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 from heapq import nsmallest
+from operator import itemgetter
 from typing import Any, Final, cast
 
 import uvloop
@@ -203,8 +204,8 @@ class ProblemServer(web.Server):
     def _close_idle(self) -> None:
         """Close the connections that have been idle longest: looking for them takes time, so some at once."""
         handlers = (handler for handler in self.connections if isinstance(handler, ProblemHandler))
-        idle = [(until, id(handler), handler) for handler in handlers if (until := handler.idle_until) is not None]
-        for *_, handler in nsmallest(max(IDLE_CLOSED, len(idle) // 64), idle):
+        idle = [(until, handler) for handler in handlers if (until := handler.idle_until) is not None]
+        for _, handler in nsmallest(max(IDLE_CLOSED, len(idle) // 64), idle, key=itemgetter(0)):
             handler.force_close()
 
     def pre_shutdown(self) -> None:

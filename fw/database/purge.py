@@ -15,16 +15,19 @@ EVERY_SECONDS: Final = 600.0
 BATCH: Final = 500
 DELIVERIES: Final = 100_000
 """How many deliveries of a webhook are kept, some 40 MB."""
+ALIKE: Final = (
+    "tombstones",
+    "idempotency_keys",
+    "sessions",
+    "password_resets",
+    "email_verifications",
+    "attempts",
+    "reader_processes",
+    "reader_places",
+    "deliveries",
+)
 STATEMENTS: Final[Mapping[str, tuple[int, ...]]] = {
-    "tombstones": (BATCH,),
-    "idempotency_keys": (BATCH,),
-    "sessions": (BATCH,),
-    "password_resets": (BATCH,),
-    "email_verifications": (BATCH,),
-    "attempts": (BATCH,),
-    "reader_processes": (BATCH,),
-    "reader_places": (BATCH,),
-    "deliveries": (BATCH,),
+    **dict.fromkeys(ALIKE, (BATCH,)),
     # It takes longer to find them than to delete them.
     "many_deliveries": (20 * BATCH, DELIVERIES),
 }

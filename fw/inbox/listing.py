@@ -53,7 +53,7 @@ class Inbox(Output):
 async def list_inbox(request: web.Request) -> web.Response:
     """List the inbox, filtered, a page at a time. A page of a search may be short or empty, with a `next` that goes on.
 
-    So may a page of more than 1 MiB be short.
+    A page that would have more than 1 MiB is short, too.
     """
     wanted = read_query(request)
     user_id, database = request[CALLER].user_id, request.app[DATABASE]

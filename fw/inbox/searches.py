@@ -66,7 +66,7 @@ class Searches:
 
     @asynccontextmanager
     async def place(self, user_id: str, *, has_text: bool = True) -> AsyncIterator[None]:
-        """Hold a place among those who read all of an inbox. Raises `TooManyRequests`, `Unavailable`."""
+        """Hold a place in a line: for what may read or change very many rows. Raises `TooManyRequests`, `Unavailable`."""
         async with self._turns.turn(user_id), self._lines[has_text].place():
             yield
 

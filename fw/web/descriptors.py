@@ -36,7 +36,7 @@ class Descriptors:
         return descriptor >= limit - own
 
     def suffice(self, descriptor: int, now: float) -> bool:
-        """Tell whether the server keeps enough for itself. It lends half of them, until those that make room are closed."""
+        """Tell whether a new connection may stay. Half of the server's own are lent until the idle connections are closed."""
         limit, own = self._limits()
         if descriptor < limit - own // 2:
             return True

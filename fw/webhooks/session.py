@@ -13,11 +13,11 @@ from fw.webhooks.addresses import is_public
 from fw.webhooks.resolver import AddressInfo, NotPublic, Resolver
 
 TOTAL_SECONDS: Final = 15.0
-ANSWER_BYTES: Final = 256 * 1024
+CONNECTION_BYTES: Final = 256 * 1024
 """How much may come on a connection: more than the head and the part of the body that is read."""
 
 
-class Answer(ResponseHandler):
+class BoundedHandler(ResponseHandler):
     """Closes its connection once too much has come: aiohttp skips and keeps any number of interim answers (RFC 9110, 15.2)."""
 
     _received = 0
@@ -25,17 +25,17 @@ class Answer(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
         super().data_received(data)
-        if self._received > ANSWER_BYTES and self.transport:
+        if self._received > CONNECTION_BYTES and self.transport:
             # Not by its own `abort`, which tells nobody that the connection is lost.
             self.transport.abort()
 
 
 class Connector(TCPConnector):
-    """Makes connections of `Answer`."""
+    """Makes connections that are bounded so."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        make: Callable[..., ResponseHandler] = Answer
+        make: Callable[..., ResponseHandler] = BoundedHandler
         self._factory = partial(make, asyncio.get_running_loop())
 
 

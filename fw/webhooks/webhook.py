@@ -35,7 +35,7 @@ class Webhook(Output):
 
 
 async def count_change(request: web.Request) -> None:
-    """Count what an account does to its webhooks: each call may have much be written or sent. Raises `TooManyRequests`."""
+    """Count what an account does to its webhooks: one call may cause much to be written or sent. Raises `TooManyRequests`."""
     await request.app[LIMITS].count(webhook=request[CALLER].user_id)
 
 

@@ -11,6 +11,8 @@ from tests.support.people import Person, body, nothing, problem
 from tests.support.waiting import until
 
 PATH = "/api/auth/logout"
+RENAMING = b'{"username": "somebody-else"}'
+Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def log_in(client: TestClient, person: Person) -> dict[str, str]:
@@ -80,43 +82,38 @@ async def bodies_are_waited_for(user: Person, number: int) -> None:
     await until(are_waited_for, "the bodies to be waited for")
 
 
-async def test_a_body_that_comes_after_the_end_of_the_session_is_not_taken(user: Person) -> None:
+async def begin(user: Person, authorization: str) -> Opened:
+    """Send a request that changes the username, with the first byte of its body alone."""
     server = user.client.server
     assert isinstance(server, TestServer)
-    raw = b'{"username": "somebody-else"}'
-    lines = ("PUT /api/users/profile HTTP/1.1", "Host: x", "Connection: close", f"Authorization: Bearer {user.token}")
-    fields = ("Content-Type: application/json", f"Content-Length: {len(raw)}")
     reader, writer = await asyncio.open_connection(server.host, server.port)
-    writer.write("\r\n".join((*lines, *fields, "", "")).encode() + raw[:1])
+    lines = ("PUT /api/users/profile HTTP/1.1", "Host: x", "Connection: close", f"Authorization: {authorization}")
+    fields = ("Content-Type: application/json", f"Content-Length: {len(RENAMING)}")
+    writer.write("\r\n".join((*lines, *fields, "", "")).encode() + RENAMING[:1])
+    return reader, writer
+
+
+async def test_a_body_that_comes_after_the_end_of_the_session_is_not_taken(user: Person) -> None:
+    reader, writer = await begin(user, user.headers["Authorization"])
     await bodies_are_waited_for(user, 1)
     await nothing(await user.post(PATH))
-    writer.write(raw[1:])
+    writer.write(RENAMING[1:])
     answer = await asyncio.wait_for(reader.read(), 10)
     assert answer.startswith(b"HTTP/1.1 401 ")
     writer.close()
 
 
 async def test_a_session_that_has_ended_holds_up_no_other_of_the_account(client: TestClient, user: Person) -> None:
-    server = user.client.server
-    assert isinstance(server, TestServer)
     ended = await log_in(client, user)
     await nothing(await client.post(PATH, headers=ended))
-    head = ("POST /api/feedback/read HTTP/1.1", "Host: x", f"Authorization: {ended['Authorization']}", "Content-Length: 99")
-    opened = [await asyncio.open_connection(server.host, server.port) for _ in range(10)]
-    for _, writer in opened:
-        writer.write("\r\n".join((*head, "", "")).encode())
+    opened = [await begin(user, ended["Authorization"]) for _ in range(10)]
     for reader, writer in opened:
         assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 401 ")
         writer.close()
 
 
 async def test_bodies_that_do_not_come_hold_up_no_other_request_of_the_account(user: Person) -> None:
-    server = user.client.server
-    assert isinstance(server, TestServer)
-    head = ("POST /api/feedback/read HTTP/1.1", "Host: x", f"Authorization: Bearer {user.token}", "Content-Length: 99")
-    opened = [await asyncio.open_connection(server.host, server.port) for _ in range(10)]
-    for _, writer in opened:
-        writer.write("\r\n".join((*head, "", "")).encode())
+    opened = [await begin(user, user.headers["Authorization"]) for _ in range(10)]
     await bodies_are_waited_for(user, len(opened))
     assert (await user.get("/api/auth/me")).status == 200
     for _, writer in opened:

@@ -42,7 +42,7 @@ LEFT JOIN (
 
 -- name: hashed_password
 -- Reads the hash that the current password of an account has to match, and the names that a new one may not be.
-SELECT u.hashed_password, u.password_version, u.username, u.email, u.email_key
+SELECT u.hashed_password, u.password_version, u.username, u.email
 FROM users AS u
 WHERE u.id = $1;
 
