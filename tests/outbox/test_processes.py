@@ -68,3 +68,5 @@ async def test_the_embedded_database_logs_links_that_can_be_clicked(tmp_path: Pa
         assert link.startswith(f"{url}/verify#token=")
         async with http.post(f"{url}/api/auth/verify", json={"token": link.partition("token=")[2]}) as response:
             assert response.status == 204
+        # Killed, it would leave its database running.
+        assert await server.stop() == 0
