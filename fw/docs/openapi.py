@@ -111,7 +111,13 @@ def parameters_in(path: str) -> list[str]:
 
 
 def summary(route: Route) -> str:
-    return (getdoc(route.handler) or "").partition("\n\n")[0].replace("\n", " ").removesuffix(".")
+    return words(route)[0].replace("\n", " ").removesuffix(".")
+
+
+def words(route: Route) -> tuple[str, str]:
+    """Return the first paragraph of a handler's docstring, and the others."""
+    first, _, rest = (getdoc(route.handler) or "").partition("\n\n")
+    return first, rest
 
 
 def read_prose() -> dict[str, str]:
@@ -130,6 +136,8 @@ def describe_operation(spec: APISpec, plugin: Plugin, route: Route) -> dict[str,
         "responses": responses(spec, route, said),
         "security": [*SECURITY_OF[route.access], *optional_security(said)],
     }
+    if more := words(route)[1]:
+        described["description"] = more
     if said.body:
         described["requestBody"] = {
             "required": not said.is_body_optional,

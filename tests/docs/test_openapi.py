@@ -53,6 +53,13 @@ async def test_is_served_as_it_is_printed(client: TestClient, capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out) == served == DOCUMENT
 
 
+def test_tells_all_that_handlers_say_of_their_calls() -> None:
+    found = OPERATIONS["POST /api/webhooks/{id}/resend"]
+    assert found["summary"].startswith("Send one delivery again")
+    assert found["description"].endswith("at most 1,000 are queued: call again for more.")
+    assert "1 MiB" in OPERATIONS["GET /api/feedback"]["description"]
+
+
 def test_describes_exactly_the_url_table() -> None:
     assert set(OPERATIONS) == {name_of(route) for route in ROUTES}
 
