@@ -93,7 +93,8 @@ async def read_body(request: web.Request) -> bytes:
 
 
 def media_type(request: web.Request) -> str:
-    """Return the media type of the body, by default JSON. Raises `UnsupportedMediaType` if the charset is not UTF-8.
+    """Return the media type of the body, by default JSON. Raises `UnsupportedMediaType` if it cannot be parsed, or
+    the charset is not UTF-8.
 
     No other encoding is decoded: some of Python's decoders take a second for 64 KiB.
     """
@@ -103,9 +104,13 @@ def media_type(request: web.Request) -> str:
     if len(named) > TYPE_CHARACTERS:
         # The parser takes a tenth of a second for 8 kB of parameters.
         raise UnsupportedMediaType
-    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+    try:
+        charset, media = request.charset or "utf-8", request.content_type
+    except IndexError:
+        # The standard library's parser fails so at a parameter such as `a*`.
+        raise UnsupportedMediaType from None
+    if charset.lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType
-    media = request.content_type
     return JSON if media.startswith("application/") and media.endswith("+json") else media
 
 

@@ -129,6 +129,7 @@ async def test_another_media_type_is_a_problem(make_client: MakeClient) -> None:
         "nonsense",
     ]
     media += ["application/json; charset=latin-1", "application/json; charset=utf-16", "application/jsonp"]
+    media += ["application/json; a*", "application/json; charset*", "text/plain; charset*"]
     for content_type in (*media, "application/x-www-form-urlencoded"):
         for path in ("/api/auth/register", "/api/feedback/anybody"):
             response = await client.post(path, data=b'{"message": "x"}', headers={"Content-Type": content_type})
