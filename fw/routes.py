@@ -54,16 +54,16 @@ ROUTES: Final = (
     owner("PUT", "/api/users/notifications", notifications.change),
     owner_or_billing("PATCH", "/api/users/premium", premium.set_premium),
     anyone("GET", "/api/users/{username}", profile.public),
-    # The inbox
+    # The inbox. The router tries paths in turn, so the one that is called most comes first.
+    anyone_anywhere("POST", "/api/feedback/{ref}", submissions.submit),
+    owner("GET", "/api/feedback/{ref}", items.show),
+    owner("DELETE", "/api/feedback/{ref}", items.delete),
     owner("GET", "/api/feedback", listing.list_inbox),
     owner("GET", "/api/feedback/changes", changes.changes),
     by_itself("GET", "/api/feedback/live", channel.follow),
     owner("POST", "/api/feedback/read", bulk.mark_many),
     owner("POST", "/api/feedback/bulk", bulk.change_many),
     owner("PATCH", "/api/feedback/{id}/read", items.mark),
-    anyone_anywhere("POST", "/api/feedback/{ref}", submissions.submit),
-    owner("GET", "/api/feedback/{ref}", items.show),
-    owner("DELETE", "/api/feedback/{ref}", items.delete),
     # Widgets
     owner("GET", "/api/widgets", own_widgets.list_own),
     owner("POST", "/api/widgets", own_widgets.create),

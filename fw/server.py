@@ -29,10 +29,12 @@ from fw.inbox import search
 from fw.telemetry.access_log import REQUEST_LOG, AccessLog
 from fw.web.assets import pack_all
 from fw.web.descriptors import Descriptors
-from fw.web.envelope import add_usual, reply_last, request_id
+from fw.web.envelope import reply_last
 from fw.web.fields import time_zones
 from fw.web.progress import not_taken
+from fw.web.response import add_usual
 from fw.web.templates import templates
+from fw.web.trace import request_id
 
 log = logging.getLogger("fw.server")
 
@@ -119,6 +121,11 @@ class ProblemHandler(RequestHandler):
                 self._received += size
                 if self._received > REQUEST_BYTES:
                     self._cut()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Resume after a pause. aiohttp calls this for every body, and would have the parser run once more."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def set_parser(self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None) -> None:
         """Note when the connection became a live socket."""

@@ -71,6 +71,35 @@ async def test_every_answer_says_what_may_be_done_with_it(client: TestClient, us
         assert {name: answer.headers.get(name) for name in EVERYWHERE} == EVERYWHERE, answer.url
 
 
+async def test_an_answer_is_the_same_whichever_way_its_head_is_written(user: Person) -> None:
+    """A request that ends its connection, or comes from a page of another site, has its answer's head written by aiohttp."""
+    path, named = f"/api/users/{user.username}", {"X-Request-ID": "mine"}
+    answer = await user.client.get(path, headers=named)
+    content = await answer.read()
+    usual = {name.lower(): value for name, value in answer.headers.items()}
+    assert usual == {
+        **{name.lower(): value for name, value in EVERYWHERE.items()},
+        "cache-control": "no-store",
+        "content-type": "application/json",
+        "content-length": str(len(content)),
+        "date": usual["date"],
+        "x-request-id": "mine",
+    }
+    head = f"{path} HTTP/1.1\r\nHost: x\r\nX-Request-ID: mine\r\n"
+    for request, also in (
+        (f"GET {head}Connection: close\r\n\r\n", {"connection": "close"}),
+        (f"GET {head.replace('1.1', '1.0')}\r\n", {}),
+        (f"HEAD {head}Connection: close\r\n\r\n", {"connection": "close"}),
+    ):
+        status, headers, body = await exchange(user.client.host, user.client.port, request.encode())
+        assert status == 200
+        assert {**headers, "date": usual["date"]} == {**usual, **also}
+        assert body == (b"" if request.startswith("HEAD") else content)
+    answer = await user.client.get(path, headers={**named, "Origin": "https://example.com"})
+    assert {name.lower() for name in answer.headers} >= usual.keys()
+    assert await answer.read() == content
+
+
 async def test_what_is_not_even_http_is_answered_so_too(runner: Runner) -> None:
     status, headers, _ = await exchange("127.0.0.1", port_of(runner), b"NONSENSE\r\n\r\n")
     assert status == 400

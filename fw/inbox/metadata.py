@@ -24,9 +24,7 @@ class Metadata(Rule[dict[str, Any]]):
     def read(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("Must be an object.")
-        check_values(value)
-        if is_too_long(value):
-            raise ValidationError(TOO_LONG)
+        check(value)
         low, high = RATING
         rating = value.get("rating", low)
         if isinstance(rating, bool) or not isinstance(rating, int | float):
@@ -47,6 +45,21 @@ class Metadata(Rule[dict[str, Any]]):
             ),
             "examples": [{"page": "/pricing"}],
         }
+
+
+def check(metadata: dict[str, Any]) -> None:
+    """Raises `ValidationError` if metadata cannot be stored."""
+    try:
+        written = orjson.dumps(metadata)
+    except TypeError:
+        # A long integer, a lone surrogate, or too many levels.
+        written = b""
+    # What no brace nor escape stands in is flat and harmless: most of what is sent.
+    if not written or written.count(b"{") > 1 or b"[" in written or b"\\u" in written:
+        check_values(metadata)
+        written = dump(metadata).encode()
+    if len(written) > METADATA_BYTES:
+        raise ValidationError(TOO_LONG)
 
 
 def check_values(metadata: dict[str, Any]) -> None:

@@ -3,17 +3,18 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from marshmallow import ValidationError, fields
 from multidict import istr
 
-from fw.config import CONFIG
+from fw.config import CONFIG, IpMode
 from fw.ids import created_at
 from fw.inbox.intake import Submission
 from fw.inbox.metadata import dump
-from fw.web.address import bucket, client_address, stored_part
+from fw.web.address import REMEMBERED, bucket, client_address, stored_part
 from fw.web.fields import Rule
 from fw.web.limits import Limits
 from fw.web.operation import Answer
@@ -68,8 +69,12 @@ class Sender(NamedTuple):
 
 def sender_of(request: web.Request) -> Sender:
     config = request.app[CONFIG]
-    address = client_address(request, config.trusted_proxies)
-    return Sender(bucket(address), stored_part(address, config.ip_mode))
+    return sender_at(client_address(request, config.trusted_proxies), config.ip_mode)
+
+
+@lru_cache(REMEMBERED)
+def sender_at(address: str | None, mode: IpMode) -> Sender:
+    return Sender(bucket(address), stored_part(address, mode))
 
 
 async def admit(limits: Limits, sender: Sender, inbox: str | None) -> dict[str, str]:

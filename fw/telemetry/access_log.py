@@ -12,15 +12,13 @@ from fw.accounts.tokens import CALLER
 from fw.background import Background
 from fw.telemetry.logs import Request
 from fw.telemetry.metrics import Metrics
-from fw.web.envelope import TRACE
+from fw.web.trace import TRACE
 
 log = logging.getLogger("fw.access")
 
 EVERY_SECONDS: Final = 0.25
 MOST: Final = 1000
 UNMATCHED: Final = "unmatched"
-BEARERS: Final = (hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.UPGRADE)
-"""The headers of requests that may have a caller."""
 NO_METHOD: Final = "UNKNOWN"
 """The method of a request that aiohttp could not parse, and so did not route."""
 
@@ -102,6 +100,8 @@ def route_of(request: web.BaseRequest) -> str:
 
 def user_of(request: web.BaseRequest) -> str | None:
     # Most requests carry no token, and to look for the caller of one raises an exception inside aiohttp.
-    if any(name in request.headers for name in BEARERS) and CALLER in request:
+    headers = request.headers
+    may_have_caller = hdrs.AUTHORIZATION in headers or hdrs.COOKIE in headers or hdrs.UPGRADE in headers
+    if may_have_caller and CALLER in request:
         return request[CALLER].user_id
     return None

@@ -51,7 +51,6 @@ def bucket(address: str | None) -> str:
     return str(address)
 
 
-@lru_cache(REMEMBERED)
 def stored_part(address: str | None, mode: IpMode) -> str | None:
     """Return what is stored of an address with feedback: all of it, its network (/24, /48), or None."""
     if address is None or mode == "none":

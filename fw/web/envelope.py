@@ -1,52 +1,22 @@
 """What every request and response gets: an id, the usual headers, and errors as problems."""
 
 import logging
-import re
 from itertools import chain
-from time import perf_counter
 from typing import Final
 
 from aiohttp import hdrs, web
-from multidict import istr
 
 from fw.config import CONFIG
 from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem, TooLarge
-from fw.ids import new_id
-from fw.web.response import reply_problem
+from fw.web.response import add_usual, reply_problem
 from fw.web.route import Handler
+from fw.web.trace import X_REQUEST_ID, identify, request_id
 
 log = logging.getLogger("fw.request")
 EXPOSED: Final = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
 """The headers of a response that a page of another site may read."""
-X_REQUEST_ID: Final = istr("X-Request-ID")
-USUAL: Final = (
-    (istr(hdrs.VARY), "Origin"),
-    (istr(hdrs.CACHE_CONTROL), "no-store"),
-    (istr("X-Content-Type-Options"), "nosniff"),
-    (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
-)
-"""The policy lets browsers load and frame nothing, since most responses are no pages (OWASP REST Security Cheat Sheet)."""
-TRACE: Final[web.RequestKey[tuple[str, float]]] = web.RequestKey("trace")
-"""A request's id, and when it began by `time.perf_counter`."""
 HEAD_BYTES: Final = 32 * 1024
 FEW_FIELDS: Final = 12
-SANE_ID: Final = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
-
-
-def identify(request: web.BaseRequest) -> str:
-    """Give a request its id (the client's, if it sent a well-formed one, else a new one), note when it began, return the id."""
-    sent = request.headers.get(X_REQUEST_ID)
-    known = sent if sent is not None and SANE_ID.fullmatch(sent) else new_id()
-    request[TRACE] = known, perf_counter()
-    return known
-
-
-def request_id(request: web.BaseRequest) -> str:
-    """Return the id of a request; one that has passed no middleware gets it now."""
-    try:
-        return request[TRACE][0]
-    except KeyError:
-        return identify(request)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -64,15 +34,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         if origin in allowed or "*" in allowed:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(EXPOSED)
-
-
-def add_usual(response: web.StreamResponse) -> None:
-    """Put the usual headers on a response, except those that it sets itself."""
-    headers = response.headers
-    headers[hdrs.SERVER] = "FeedbackWave"
-    for name, value in USUAL:
-        if name not in headers:
-            headers[name] = value
 
 
 def word_as_problem(response: web.Response, known_id: str) -> None:

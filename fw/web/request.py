@@ -77,9 +77,13 @@ def refuse_codings(request: web.Request) -> None:
 
 async def read_body(request: web.Request) -> bytes:
     """Read the whole body. Raises `RequestTimeout` if it does not come in time, `ConnectionError` if the client has left."""
-    if request.content.is_eof():
-        # The body has come together with the headers, as most do.
-        return await request.read()
+    content = request.content
+    if content.is_eof() and not content.at_eof():
+        # The body has come together with the headers, as most do: aiohttp's way takes three times as long.
+        body = content.read_nowait()
+        if len(body) > request.client_max_size:
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size, len(body))
+        return body
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()
@@ -98,8 +102,8 @@ def media_type(request: web.Request) -> str:
 
     No other encoding is decoded: some of Python's decoders take a second for 64 KiB.
     """
-    named = request.headers.get(hdrs.CONTENT_TYPE)
-    if named is None:
+    named = request.headers.get(hdrs.CONTENT_TYPE, JSON)
+    if named == JSON:
         return JSON
     if len(named) > TYPE_CHARACTERS:
         # The parser takes a tenth of a second for 8 kB of parameters.
