@@ -8,13 +8,13 @@ from fw.accounts.tokens import CALLER
 from fw.accounts.user import require_account
 from fw.database.bus import BUS, INBOXES
 from fw.database.pool import DATABASE, Database
+from fw.inbox.searches import SEARCHES, Searches
 from fw.web.answers import Count
 from fw.web.fields import BIGGEST, Flag, Id, Many, Whole, Yes, says
 from fw.web.operation import Answer, operation
 from fw.web.request import read_object
 from fw.web.response import reply
 from fw.web.schemas import Body, Output, exactly_one
-from fw.web.turns import LONG_TURNS
 
 MARK_AT_ONCE: Final = 2000
 """Items that one statement marks: it takes some 50 ms, during which no feedback can be added to the inbox."""
@@ -37,12 +37,13 @@ async def mark_many(request: web.Request) -> web.Response:
     """Mark items as read: by their ids, or all that arrived up to a cursor."""
     values = await read_object(request)
     database, user_id = request.app[DATABASE], request[CALLER].user_id
+    searches = request.app[SEARCHES]
     if "ids" in values:
-        row = require_account(await database.change("feedback.mark_ids", user_id, values["ids"], True))
-        await request.app[BUS].publish(INBOXES, [user_id])
-        return reply({"changed": row["changed"]})
-    async with request.app[LONG_TURNS].turn(user_id):
-        changed = await mark_up_to(database, user_id, values["up_to"])
+        async with searches.place(user_id):
+            row = await database.change("feedback.mark_ids", user_id, values["ids"], True)
+        changed = require_account(row)["changed"]
+    else:
+        changed = await mark_up_to(database, searches, user_id, values["up_to"])
     await request.app[BUS].publish(INBOXES, [user_id])
     return reply({"changed": changed})
 
@@ -62,18 +63,21 @@ async def change_many(request: web.Request) -> web.Response:
     """Mark many items as read or unread, or delete them. `changed` counts those that were not so already."""
     values = await read_object(request)
     database, user_id = request.app[DATABASE], request[CALLER].user_id
-    if "is_read" in values:
-        row = await database.change("feedback.mark_ids", user_id, values["ids"], values["is_read"])
-    else:
-        row = await database.change("feedback.delete_ids", user_id, values["ids"])
+    async with request.app[SEARCHES].place(user_id):
+        if "is_read" in values:
+            row = await database.change("feedback.mark_ids", user_id, values["ids"], values["is_read"])
+        else:
+            row = await database.change("feedback.delete_ids", user_id, values["ids"])
     await request.app[BUS].publish(INBOXES, [user_id])
     return reply({"changed": require_account(row)["changed"]})
 
 
-async def mark_up_to(database: Database, user_id: str, cursor: int) -> int:
-    """Mark the items that arrived up to a cursor, in steps. Returns how many changed."""
+async def mark_up_to(database: Database, searches: Searches, user_id: str, cursor: int) -> int:
+    """Mark the items that arrived up to a cursor, in steps between which others have their turn. Returns how many changed."""
     changed, done = 0, MARK_AT_ONCE
     while done == MARK_AT_ONCE:
-        done = require_account(await database.change("feedback.mark_up_to", user_id, cursor, MARK_AT_ONCE))["changed"]
+        async with searches.place(user_id):
+            row = await database.change("feedback.mark_up_to", user_id, cursor, MARK_AT_ONCE)
+        done = require_account(row)["changed"]
         changed += done
     return changed

@@ -1,11 +1,12 @@
-"""Runs searches: each is bounded in time and gives what it has found until then, and few are run at once.
+"""Runs searches, and other work on many items: few at once, and each search gives what it has found within its time.
 
-A search may have to look at every item of an inbox, so without bounds a few of them would take all connections and processors.
+Without bounds a few of them would take all connections and processors.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from enum import Enum
 from typing import Any, Final
 
 from aiohttp import web
@@ -22,8 +23,16 @@ WAIT_SECONDS: Final = 5.0
 """How long a search waits until it is begun."""
 
 
+class Work(Enum):
+    """Kinds of work, each of which has a line of its own: what takes long must not hold up what is quick."""
+
+    TEXTS = "to look for a text"
+    FLAGS = "to look for unread items"
+    MANY = "to change many items, or to add them up"
+
+
 class _Line:
-    """Searches that wait for each other, so many at once."""
+    """Work that waits for its place, so much at once."""
 
     def __init__(self, most: int) -> None:
         self.free = asyncio.Semaphore(most)
@@ -37,7 +46,7 @@ class _Line:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self.free.acquire()
         except TimeoutError:
-            raise Unavailable("There are too many searches under way; try again.") from None
+            raise Unavailable("There is too much of this kind under way; try again.") from None
         finally:
             self.waiting -= 1
         try:
@@ -47,27 +56,27 @@ class _Line:
 
 
 class Searches:
-    """Searches of all users of one process: at most `most` at once of a kind, in the order in which they came."""
+    """The work of all users of one process: at most `most` at once of a kind, in the order in which it came."""
 
     def __init__(self, database: Database, turns: Turns, most: int) -> None:
         self._database = database
         # Of one user only so many are in a line.
         self._turns = turns
-        # To look for a text takes much longer than to look for unread items, which has a line of its own.
-        self._lines = {True: _Line(most), False: _Line(most)}
+        self._lines = {work: _Line(most) for work in Work}
 
     async def search(self, user_id: str, *arguments: Any, has_text: bool) -> Sequence[Row]:
         """Run `feedback.search`, whose arguments follow the user's id, except for the time. Raises `TooManyRequests`,
         `Unavailable`.
         """
-        async with self.place(user_id, has_text=has_text):
-            seconds = CROWDED_SECONDS if self._lines[has_text].waiting else ALONE_SECONDS
+        work = Work.TEXTS if has_text else Work.FLAGS
+        async with self.place(user_id, work):
+            seconds = CROWDED_SECONDS if self._lines[work].waiting else ALONE_SECONDS
             return await self._database.rows("feedback.search", user_id, *arguments, seconds)
 
     @asynccontextmanager
-    async def place(self, user_id: str, *, has_text: bool = True) -> AsyncIterator[None]:
-        """Hold a place in a line: for what may read or change very many rows. Raises `TooManyRequests`, `Unavailable`."""
-        async with self._turns.turn(user_id), self._lines[has_text].place():
+    async def place(self, user_id: str, work: Work = Work.MANY) -> AsyncIterator[None]:
+        """Hold a place in the line of a kind of work. Raises `TooManyRequests`, `Unavailable`."""
+        async with self._turns.turn(user_id), self._lines[work].place():
             yield
 
 

@@ -54,7 +54,9 @@ class Stats(Output):
     to = fields.Date(required=True)
     tz = fields.String(required=True)
     totals = fields.Nested(StatsTotals, required=True)
-    ratings = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+    ratings = fields.Dict(
+        keys=fields.String(), values=fields.Integer(), required=True, **says("How often each rating was given, to the tenth.")
+    )
     daily = fields.List(fields.Nested(DayStats), required=True)
 
 
@@ -124,15 +126,14 @@ def totals(daily: Sequence[Mapping[str, Any]], ratings: Sequence[Row], widget_ty
         "submissions": submissions,
         "open_rate": opens / views if views else None,
         "submission_rate": submissions / views if views else None,
-        "average_rating": float(sum(row["rating"] * row["count"] for row in ratings) / count) if count else None,
+        "average_rating": sum(row["sum"] for row in ratings) / count if count else None,
         "nps": net_promoter_score(ratings) if widget_type == "nps" and count else None,
     }
 
 
 def digits(rating: Decimal) -> str:
-    """Return a rating as text, with all its digits but no trailing zeros: 4, 4.5."""
-    text = f"{rating:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    """Return a rating as text: 4, 4.5."""
+    return f"{rating:f}".removesuffix(".0")
 
 
 def net_promoter_score(ratings: Sequence[Row]) -> float:

@@ -1,16 +1,20 @@
 """Searches that have to look at much: each page comes in time, all pages together have everything, and others go on."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
 import pytest
+from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from fw.inbox import searches
+from fw.inbox.searches import Work
 from tests.conftest import MakeClient, MakeUser
 from tests.support.people import Person, body, problem
 
+NOBODYS = "0193572f-6c00-7000-8000-5f3a9c1b2d4e"
 SLOW = "ﬃ" * 199 + "x"
 """Takes PostgreSQL half a millisecond to find out that it is not in `SLOW_TEXT`."""
 SLOW_TEXT = "ffi" * 1666
@@ -101,17 +105,41 @@ async def test_the_searches_of_many_delay_nobody_else(
     assert set(answers) == {200}
 
 
-async def test_a_search_that_waits_too_long_is_told_to_come_again(
-    make_client: MakeClient, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+async def search(user: Person) -> ClientResponse:
+    return await user.get("/api/feedback", params={"q": "x"})
+
+
+async def mark(user: Person) -> ClientResponse:
+    return await user.post("/api/feedback/read", json={"ids": [NOBODYS]})
+
+
+async def mark_all(user: Person) -> ClientResponse:
+    return await user.post("/api/feedback/read", json={"up_to": 1})
+
+
+async def delete(user: Person) -> ClientResponse:
+    return await user.post("/api/feedback/bulk", json={"ids": [NOBODYS], "delete": True})
+
+
+@pytest.mark.parametrize(
+    ("call", "work"), [(search, Work.TEXTS), (mark, Work.MANY), (mark_all, Work.MANY), (delete, Work.MANY)]
+)
+async def test_what_takes_long_waits_for_its_place_and_is_told_to_come_again(
+    make_client: MakeClient,
+    make_user: MakeUser,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[[Person], Awaitable[ClientResponse]],
+    work: Work,
 ) -> None:
     client = await make_client(db_pool=4)
     user = await make_user(client=client)
     monkeypatch.setattr(searches, "WAIT_SECONDS", 0.05)
     app: Any = client.app
-    line = app[searches.SEARCHES]._lines[True]
+    line = app[searches.SEARCHES]._lines[work]
     await line.free.acquire()
-    refused = await user.get("/api/feedback", params={"q": "x"})
+    refused = await call(user)
     await problem(refused, 503, "unavailable")
     assert refused.headers["Retry-After"]
+    await body(await user.get("/api/auth/me"))
     line.free.release()
-    await body(await user.get("/api/feedback", params={"q": "x"}))
+    await body(await call(user))

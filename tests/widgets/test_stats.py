@@ -248,11 +248,15 @@ async def test_counts_each_widget_for_itself(client: TestClient, user: Person) -
     assert [(each["views"], each["submissions"]) for each in found] == [(1, 1), (0, 0)]
 
 
-async def test_tells_fractions_apart(client: TestClient, user: Person) -> None:
+async def test_counts_ratings_to_the_tenth_and_averages_them_exactly(client: TestClient, user: Person) -> None:
+    """Else a page could fill an answer with as many ratings as doubles have values, of hundreds of digits each."""
     path = f"/api/widgets/{(widget := await user.make_widget())['id']}/feedback"
-    for rating in (4.5, 4.12345671, 4.12345672):
+    ratings = (4.5, 4.12345671, 4.12345672, 1.2345678901234567e-300, 9.96)
+    for rating in ratings:
         await body(await client.post(path, json={"message": "Hi", "metadata": {"rating": rating}}), 201)
-    assert (await read(user, widget))["ratings"] == {"4.5": 1, "4.12345672": 1, "4.12345671": 1}
+    report = await read(user, widget)
+    assert report["ratings"] == {"10": 1, "4.5": 1, "4.1": 2, "0": 1}
+    assert report["totals"]["average_rating"] == pytest.approx(sum(ratings) / len(ratings))
 
 
 async def test_counts_no_rating_that_was_stored_before_there_were_bounds(user: Person, sql: asyncpg.Connection) -> None:
@@ -426,7 +430,7 @@ def counts(*numbers: tuple[int, int, int]) -> Sequence[Mapping[str, int]]:
 
 
 def rated(numbers: Iterable[int]) -> Sequence[Mapping[str, float]]:
-    return [{"rating": float(rating), "count": 1} for rating in numbers]
+    return [{"rating": float(rating), "count": 1, "sum": float(rating)} for rating in numbers]
 
 
 def test_adds_days_up() -> None:
@@ -448,7 +452,9 @@ def test_has_no_rates_where_there_is_nothing_to_divide_by() -> None:
 
 
 def test_weighs_ratings_by_their_number() -> None:
-    found = totals(counts((0, 0, 4)), [{"rating": 5.0, "count": 3}, {"rating": 1.0, "count": 1}], "rating")
+    found = totals(
+        counts((0, 0, 4)), [{"rating": 5.0, "count": 3, "sum": 15.0}, {"rating": 1.0, "count": 1, "sum": 1.0}], "rating"
+    )
     assert (found["average_rating"], found["nps"]) == (4.0, None)
 
 

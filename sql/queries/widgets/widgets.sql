@@ -91,9 +91,10 @@ FROM (
 GROUP BY d.place;
 
 -- name: ratings
--- How often each rating was given through a widget, in a range of ids. Older releases stored ratings that are no numbers or out
--- of bounds; these do not count.
-SELECT r.rating::text::numeric AS rating, count(*) AS count
+-- How often each rating, to the tenth, was given through a widget in a range of ids, and the sum of those ratings: anyone may send
+-- ratings of many digits, of which there are any number. Older releases stored ratings that are no numbers or out of bounds;
+-- these do not count.
+SELECT round(r.rating::text::numeric, 1) AS rating, count(*) AS count, sum(r.rating::text::numeric)::double precision AS sum
 FROM (
     SELECT f.metadata -> 'rating' AS rating
     FROM feedback AS f
