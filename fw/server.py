@@ -35,6 +35,7 @@ from fw.web.progress import not_taken
 from fw.web.response import add_usual
 from fw.web.templates import templates
 from fw.web.trace import request_id
+from fw.web.unfinished import Unfinished
 
 log = logging.getLogger("fw.server")
 
@@ -54,6 +55,8 @@ ENDING_SECONDS: Final = 3.0
 """How long a client may take nothing of its response when the server stops."""
 LINGER_SECONDS: Final = 2.0
 """How long a connection stays open after a response whose request's body has not come whole, so that the client can read it."""
+UNFINISHED_BYTES: Final = 32 * 1024 * 1024
+"""How much may have come of all requests that are not whole yet: some 500 of the longest, and twice that of memory."""
 REQUEST_BYTES: Final = 128 * 1024
 """How much of one request is parsed. A body has 64 KiB at most; the rest is for heads and for the sizes of chunks."""
 READER_BYTES: Final = 32 * 1024
@@ -85,7 +88,21 @@ def plain(message: RawRequestMessage) -> RawRequestMessage:
 class ProblemHandler(RequestHandler):
     """Answers invalid HTTP with a problem too, and can close connections that are silent or stalled."""
 
-    __slots__ = ("_body", "_is_cut", "_made_at", "_received", "_seen_at", "_seen_request", "_seen_taken", "_upgraded_at")
+    __slots__ = (
+        "_body",
+        "_is_cut",
+        "_made_at",
+        "_received",
+        "_seen_at",
+        "_seen_request",
+        "_seen_taken",
+        "_unfinished",
+        "_upgraded_at",
+    )
+
+    def __init__(self, manager: "ProblemServer", **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._unfinished = manager.unfinished
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -109,7 +126,7 @@ class ProblemHandler(RequestHandler):
         elif self._is_cut or (self._received and self._received + size > REQUEST_BYTES):
             self._cut()
         else:
-            count, was_body = self._request_count, not self._body.is_eof()
+            count, was_body, was_whole = self._request_count, not self._body.is_eof(), not self._received
             super().data_received(data)
             if self._request_count != count:
                 # More requests may have come at once: the last one may have more to come.
@@ -121,6 +138,14 @@ class ProblemHandler(RequestHandler):
                 self._received += size
                 if self._received > REQUEST_BYTES:
                     self._cut()
+            if self._received:
+                self._unfinished.add(self, size)
+            elif not was_whole:
+                self._unfinished.discard(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._unfinished.discard(self)
+        super().connection_lost(exc)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Resume after a pause. aiohttp calls this for every body, and would have the parser run once more."""
@@ -196,6 +221,7 @@ class ProblemServer(web.Server):
     def __init__(self, *arguments: Any, descriptors: Descriptors, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._descriptors = descriptors
+        self.unfinished = Unfinished(UNFINISHED_BYTES)
         self.is_ending = False
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
@@ -69,6 +70,45 @@ async def test_every_answer_says_what_may_be_done_with_it(client: TestClient, us
     ]
     for answer in answers:
         assert {name: answer.headers.get(name) for name in EVERYWHERE} == EVERYWHERE, answer.url
+
+
+async def test_of_too_many_unfinished_requests_the_oldest_make_room(
+    config: Config, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "UNFINISHED_BYTES", 100_000)
+    runner = make_runner(config)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    content = b'{"message": "Hello"}'.ljust(30_001)
+    head = f"POST /api/feedback/{user.username} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+    unfinished: Any = runner.server.unfinished  # type: ignore[union-attr]
+    wanted = 0
+
+    async def holds_that() -> bool:
+        return bool(unfinished.size == wanted)
+
+    streams = []
+    for n in range(1, 6):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+        streams.append((reader, writer))
+        for part in (head, content[:10_000], content[10_000:30_000]):
+            writer.write(part)
+        wanted = min(n, 3) * (len(head) + 30_000)
+        await until(holds_that)
+    assert [await reader.read() for reader, _ in streams[:2]] == [b"", b""]
+    for reader, writer in streams[2:]:
+        writer.write(content[30_000:])
+        assert (await reader.readline()).split()[1] == b"201"
+    wanted = 0
+    await until(holds_that)
+    streams[4][1].write(head)
+    wanted = len(head)
+    await until(holds_that)
+    for _, writer in streams:
+        writer.close()
+    wanted = 0
+    await until(holds_that)
+    await runner.cleanup()
 
 
 async def test_an_answer_is_the_same_whichever_way_its_head_is_written(user: Person) -> None:

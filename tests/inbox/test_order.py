@@ -1,6 +1,6 @@
 """The order of a list is given under the inbox's lock, whatever the clocks of the hosts say."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from fw.inbox.intake import Intake, Submission
 from tests.support.people import Person, body
 
 BEHIND = timedelta(seconds=2)
+FAR = timedelta(days=30)
 
 
 def made(ago: timedelta) -> str:
@@ -106,3 +107,28 @@ async def test_a_clock_that_is_ahead_makes_others_follow_closely(config: Config,
     assert told[0] == ahead.id
     assert told[1] > told[0]
     assert ids.created_at(told[1]) - ids.created_at(told[0]) <= timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_a_clock_that_is_far_ahead_does_not_take_the_inbox_with_it(
+    config: Config, user: Person, sql: asyncpg.Connection, key: str | None
+) -> None:
+    first = await user.receive("in time")
+    rows = [Submission(user_id=user.id, message="in time too")]
+    rows += [
+        Submission(user_id=user.id, message=f"ahead {n}", id=made(-FAR), idempotency_key=key and f"{key}{n}", body_hash=b"x")
+        for n in range(3)
+    ]
+    async with Database(config) as database:
+        told = [str(result) for result in await Intake(database, PostgresBus(config))._append(rows, ())]
+    last = await user.receive("after them")
+    assert [first, *told, last] == sorted([first, *told, last])
+    stored = await sql.fetch("SELECT id, message, created_at FROM feedback WHERE user_id = $1 ORDER BY id", user.id)
+    assert [row["message"] for row in stored] == ["in time", "in time too", "ahead 0", "ahead 1", "ahead 2", "after them"]
+    now = datetime.now(UTC)
+    for row, told_id in zip(stored, [first, *told, last], strict=True):
+        assert str(row["id"]) == told_id
+        assert row["created_at"] == ids.created_at(told_id)
+        assert abs(row["created_at"] - now) < timedelta(minutes=1)
+    if key:
+        assert await submit(config, rows[1]) == [told[1]]

@@ -10,6 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
+from fw.ids import new_id
 from fw.outbox import smtp
 from fw.outbox.mail import DELAYS
 from fw.outbox.worker import OUTBOX
@@ -18,6 +19,7 @@ from tests.support.jobs import come_now, ended, waits
 from tests.support.people import Person, body, make_person, nothing
 from tests.support.postbox import Postbox, html, link, plain, postbox, token
 from tests.support.servers import certificate, free_port, silence
+from tests.support.waiting import someone_waits_for
 
 
 async def test_a_mail_has_two_parts_and_the_headers_that_it_needs(client: TestClient, box: Postbox) -> None:
@@ -279,6 +281,28 @@ async def test_webhooks_that_are_turned_off_are_told_five_times_a_day(user: Pers
             assert await sql.fetchval("SELECT webhook_turn_off($1, $2, '410')", user.id, webhook)
         told = "SELECT count(*) FROM jobs WHERE user_id = $1 AND payload ->> 'letter' = 'webhook'"
         assert await sql.fetchval(told, user.id) == 5
+
+
+async def test_a_mail_that_is_asked_for_while_the_account_is_deleted_leaves_nothing_behind(
+    client: TestClient, box: Postbox, sql: asyncpg.Connection
+) -> None:
+    box.answers.append("451 try again later")
+    user = await make_person(client)
+    await waits(sql, user, 1)
+    async with sql.transaction():
+        # As whoever asks for another mail does, who is not ready yet.
+        await sql.execute(
+            "SELECT jobs_add($1, 'mail', 'account', ARRAY[$2::uuid], ARRAY['{}'::json], ARRAY[0])",
+            user.id,
+            new_id(),
+        )
+        deletion = asyncio.create_task(user.delete("/api/users/profile", json={"current_password": user.password}))
+        await someone_waits_for(sql)
+    await nothing(await deletion)
+    left = (
+        "SELECT count(*) FROM jobs AS j WHERE user_id = $1 AND NOT EXISTS (SELECT FROM lanes AS l WHERE l.user_id = j.user_id)"
+    )
+    assert await sql.fetchval(left, user.id) == 0
 
 
 async def test_a_mail_of_a_deleted_account_is_not_sent(client: TestClient, box: Postbox, sql: asyncpg.Connection) -> None:

@@ -1,0 +1,138 @@
+-- Appends rows to one inbox. The arrays are parallel, with one element a row, and the ids ascend; p_keys is null if no row has
+-- an idempotency key. A row whose id is not above all ids in the inbox gets a later one.
+-- Returns no row if there is no such inbox, and a null cursor if the inbox is locked and p_skip_locked is set. Else it returns
+-- the cursor after the change and, if any row is not stored under its own id, an array with one element a row: the id of the
+-- earlier row with the same key and body; a later id than its own; the nil id if that key came with another body; or null if
+-- the row is stored under its own id.
+CREATE OR REPLACE FUNCTION inbox_append(
+    p_user_id uuid,
+    p_ids uuid[],
+    p_created_at timestamptz[],
+    p_widget_ids uuid[],
+    p_addresses inet[],
+    p_messages text[],
+    p_metadata json[],
+    p_keys text[],
+    p_hashes bytea[],
+    p_skip_locked boolean DEFAULT false
+)
+RETURNS TABLE (new_cursor bigint, earlier_ids uuid[])
+LANGUAGE plpgsql
+SET lock_timeout = '1s'
+AS $$
+DECLARE
+    v_count integer := cardinality(p_ids);
+    v_ids uuid[] := p_ids;
+    v_created_at timestamptz[] := p_created_at;
+    v_earlier uuid[];
+    -- For each row its number among the new rows, null if it is not new; null as a whole if all are new.
+    v_places integer[];
+    v_hash bytea;
+    v_id uuid;
+    v_last uuid;
+    v_cursor bigint;
+    v_watch smallint;
+BEGIN
+    IF p_skip_locked THEN
+        PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN QUERY SELECT NULL::bigint, NULL::uuid[] FROM inboxes AS i WHERE i.user_id = p_user_id;
+            RETURN;
+        END IF;
+    END IF;
+
+    IF p_keys IS NOT NULL THEN
+        -- The lock is taken first: under it, every key that was committed before is visible.
+        SELECT i.last_id INTO v_last FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+        IF v_last >= p_ids[1] THEN
+            v_ids := ids_after(v_last, p_ids);
+        END IF;
+        v_earlier := array_fill(NULL::uuid, ARRAY[v_count]);
+        v_places := array_fill(NULL::integer, ARRAY[v_count]);
+        v_count := 0;
+        FOR n IN 1 .. cardinality(p_ids) LOOP
+            IF p_keys[n] IS NOT NULL THEN
+                INSERT INTO idempotency AS k (user_id, key, body_hash, feedback_id)
+                VALUES (p_user_id, p_keys[n], p_hashes[n], v_ids[n])
+                ON CONFLICT (user_id, key) DO UPDATE
+                SET body_hash = excluded.body_hash, feedback_id = excluded.feedback_id, created_at = now()
+                WHERE k.created_at < now() - interval '24 hours';
+                IF NOT FOUND THEN
+                    SELECT k.body_hash, k.feedback_id INTO STRICT v_hash, v_id
+                    FROM idempotency AS k WHERE k.user_id = p_user_id AND k.key = p_keys[n];
+                    v_earlier[n] := CASE WHEN v_hash = p_hashes[n] THEN v_id
+                        ELSE '00000000-0000-0000-0000-000000000000'::uuid END;
+                    CONTINUE;
+                END IF;
+            END IF;
+            v_count := v_count + 1;
+            v_places[n] := v_count;
+        END LOOP;
+    END IF;
+
+    UPDATE inboxes AS i
+    SET cursor = i.cursor + v_count,
+        unread_count = i.unread_count + v_count,
+        total_count = i.total_count + v_count,
+        last_id = CASE WHEN i.last_id < v_ids[1] THEN v_ids[cardinality(v_ids)] ELSE i.last_id END
+    WHERE i.user_id = p_user_id
+    RETURNING i.cursor, i.last_id, i.watch INTO v_cursor, v_last, v_watch;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF v_last <> v_ids[cardinality(v_ids)] THEN
+        v_ids := ids_after(v_last, p_ids);
+        UPDATE inboxes AS i SET last_id = v_ids[cardinality(v_ids)] WHERE i.user_id = p_user_id;
+    END IF;
+    IF v_ids[1] <> p_ids[1] THEN
+        v_created_at := ARRAY(
+            SELECT 'epoch'::timestamptz + (id_time(u.id) >> 12) * interval '1 millisecond'
+            FROM unnest(v_ids) WITH ORDINALITY AS u (id, n) ORDER BY u.n
+        );
+        v_earlier := ARRAY(
+            SELECT coalesce(u.earlier, nullif(u.id, u.own))
+            FROM unnest(v_earlier, v_ids, p_ids) WITH ORDINALITY AS u (earlier, id, own, n) ORDER BY u.n
+        );
+    END IF;
+
+    INSERT INTO feedback (user_id, id, cursor, created_cursor, created_at, widget_id, ip_address, message, metadata)
+    SELECT p_user_id, r.id, v_cursor - v_count + r.place, v_cursor - v_count + r.place,
+        r.created_at, r.widget_id, r.address, r.message, r.metadata
+    FROM (
+        SELECT u.*, CASE WHEN v_places IS NULL THEN u.n ELSE v_places[u.n] END AS place
+        FROM unnest(v_ids, v_created_at, p_widget_ids, p_addresses, p_messages, p_metadata)
+            WITH ORDINALITY AS u (id, created_at, widget_id, address, message, metadata, n)
+    ) AS r
+    WHERE r.place IS NOT NULL;
+    IF v_watch <> 0 THEN
+        PERFORM inbox_tell(p_user_id, v_watch, 'feedback.created', v_cursor - v_count);
+    END IF;
+    new_cursor := v_cursor;
+    earlier_ids := v_earlier;
+    RETURN NEXT;
+END
+$$;
+
+-- Deletes an account with everything that belongs to it. Returns false if there is no such account.
+CREATE OR REPLACE FUNCTION account_delete(p_user_id uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    DELETE FROM feedback WHERE user_id = p_user_id;
+    DELETE FROM idempotency WHERE user_id = p_user_id;
+    DELETE FROM jobs WHERE user_id = p_user_id;
+    DELETE FROM lanes WHERE user_id = p_user_id;
+    DELETE FROM deliveries WHERE user_id = p_user_id;
+    PERFORM pg_notify('fw_session', p_user_id::text);
+    DELETE FROM users WHERE id = p_user_id;
+    RETURN FOUND;
+END
+$$;
+
+DROP FUNCTION ids_until (timestamptz, uuid[]);
