@@ -171,6 +171,9 @@ CREATE UNIQUE INDEX feedback_cursor_key ON feedback (user_id, cursor);
 -- Only deleted items are in this index, so only deletions write to it.
 CREATE INDEX feedback_deleted_key ON feedback (deleted_at) WHERE deleted_at IS NOT NULL;
 
+-- Only deleted items are in this index too: from here the oldest deletions of an inbox are found.
+CREATE INDEX feedback_tombstones_key ON feedback (user_id, cursor) WHERE deleted_at IS NOT NULL;
+
 -- Only feedback that came through a widget is in this index.
 CREATE INDEX feedback_widget_key ON feedback (user_id, widget_id, id) WHERE widget_id IS NOT NULL;
 
@@ -447,25 +450,22 @@ LANGUAGE plpgsql
 SET lock_timeout = '2s'
 AS $$
 DECLARE
+    v_ids uuid[];
     v_horizon bigint;
-    v_count integer;
 BEGIN
     PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
-    WITH gone AS (
-        DELETE FROM feedback AS f
-        USING (
-            SELECT o.id
-            FROM feedback AS o
-            WHERE o.user_id = p_user_id AND o.deleted_at < p_before
-            ORDER BY o.cursor
-            LIMIT p_most
-        ) AS d
-        WHERE f.user_id = p_user_id AND f.id = d.id
-        RETURNING f.cursor
-    )
-    SELECT max(g.cursor), count(*) INTO v_horizon, v_count FROM gone AS g;
+    -- In two statements: the planner takes the number of ids for much larger than it is, and would read the whole inbox.
+    SELECT array_agg(d.id), max(d.cursor) INTO v_ids, v_horizon
+    FROM (
+        SELECT f.id, f.cursor
+        FROM feedback AS f
+        WHERE f.user_id = p_user_id AND f.deleted_at < p_before
+        ORDER BY f.cursor
+        LIMIT p_most
+    ) AS d;
+    DELETE FROM feedback AS f WHERE f.user_id = p_user_id AND f.id = ANY (v_ids);
     UPDATE inboxes AS i SET horizon = greatest(i.horizon, v_horizon) WHERE i.user_id = p_user_id;
-    RETURN v_count;
+    RETURN coalesce(cardinality(v_ids), 0);
 END
 $$;
 

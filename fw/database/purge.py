@@ -1,5 +1,6 @@
 """Deletes rows that are no longer needed, in small batches, by one process at a time."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Mapping
@@ -13,6 +14,9 @@ log = logging.getLogger("fw.database.purge")
 
 EVERY_SECONDS: Final = 600.0
 BATCH: Final = 500
+TRIES: Final = 20
+HELD_UP_SECONDS: Final = 0.1
+"""How long to wait if all that is due is in inboxes that others are writing to: each write takes some milliseconds."""
 DELIVERIES: Final = 100_000
 """How many deliveries of a webhook are kept, some 40 MB."""
 ALIKE: Final = (
@@ -55,13 +59,20 @@ class Purge:
 
     async def purge(self) -> int:
         """Delete everything that is due, and return how many rows that was."""
-        total = 0
-        for name, arguments in STATEMENTS.items():
-            purged = 1
-            while purged:
-                row = await self._database.change(f"purge.{name}", *arguments, seconds=STATEMENT_SECONDS)
-                purged = row["purged"] if row else 0
-                total += purged
+        return sum([await self._purge_with(name, *arguments) for name, arguments in STATEMENTS.items()])
+
+    async def _purge_with(self, name: str, *arguments: int) -> int:
+        """Run one statement until it finds nothing more that is due. What is locked is tried again a few times."""
+        total, tries = 0, TRIES
+        while tries:
+            row = await self._database.change(f"purge.{name}", *arguments, seconds=STATEMENT_SECONDS)
+            if row and row["purged"]:
+                total += row["purged"]
+            elif row and row.get("is_held_up"):
+                tries -= 1
+                await asyncio.sleep(HELD_UP_SECONDS)
+            else:
+                break
         return total
 
     async def _purge_now(self) -> None:

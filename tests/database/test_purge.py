@@ -12,6 +12,7 @@ from fw.database.pool import Database
 from fw.database.purge import Purge
 from tests.conftest import MakeUser
 from tests.support.people import Person, body, nothing
+from tests.support.waiting import until
 
 LOCK = 112685394489712
 
@@ -123,4 +124,23 @@ async def test_a_locked_inbox_does_not_stop_the_purge_of_the_others(
         await purge(config)
         assert [await count(sql, "feedback", person) for person in (user, other)] == [3, 0]
     await purge(config)
+    assert await count(sql, "feedback", user) == 0
+
+
+async def test_an_inbox_that_is_locked_for_a_moment_is_purged_in_the_same_turn(
+    config: Config, user: Person, make_user: MakeUser, sql: asyncpg.Connection
+) -> None:
+    other = await make_user()
+    for person in (user, other):
+        await delete_some(person, 3)
+        await age(sql, person, "8 days")
+
+    async def is_past_the_other() -> bool:
+        return await count(sql, "feedback", other) == 0
+
+    async with sql.transaction():
+        await sql.execute("SELECT FROM inboxes WHERE user_id = $1 FOR UPDATE", user.id)
+        purging = asyncio.create_task(purge(config))
+        await until(is_past_the_other)
+    await purging
     assert await count(sql, "feedback", user) == 0

@@ -7,7 +7,8 @@ WITH turn AS MATERIALIZED (
 )
 
 -- name: tombstones
--- Deletions of seven days ago: the horizon of their inboxes moves up to them. An inbox that is locked is left for the next time.
+-- Deletions of seven days ago: the horizon of their inboxes moves up to them. An inbox that is locked is left out; is_held_up
+-- tells that all were.
 {turn}, due AS MATERIALIZED (
     SELECT DISTINCT o.user_id
     FROM (
@@ -24,7 +25,8 @@ WITH turn AS MATERIALIZED (
     ORDER BY i.user_id
     FOR UPDATE OF i SKIP LOCKED
 )
-SELECT coalesce(sum(p.forgotten), 0)::integer AS purged
+SELECT coalesce(sum(p.forgotten), 0)::integer AS purged,
+    NOT EXISTS (SELECT FROM free) AND EXISTS (SELECT FROM due) AS is_held_up
 FROM free AS r
 CROSS JOIN LATERAL inbox_forget(
     r.user_id, now() - interval '7 days', greatest(1, $1::integer / (SELECT count(*) FROM free)::integer)

@@ -1,3 +1,25 @@
+-- depends: 0009.waiting
+
+-- What a host whose clock is ahead sends gets the database's time, no job of a deleted account stays, and the oldest deletions of
+-- an inbox are found without its other items.
+
+-- Only deleted items are in this index too: from here the oldest deletions of an inbox are found.
+CREATE INDEX feedback_tombstones_key ON feedback (user_id, cursor) WHERE deleted_at IS NOT NULL;
+
+DELETE FROM jobs AS j
+WHERE NOT EXISTS (SELECT FROM lanes AS l WHERE l.user_id = j.user_id AND l.kind = j.kind AND l.key = j.key);
+
+-- Gives ids that ascend times up to a moment, in their order.
+CREATE FUNCTION ids_until(p_moment timestamptz, p_ids uuid[])
+RETURNS uuid[]
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    SELECT array_agg(id_at(u.id, least(id_time(u.id), m.time - cardinality(p_ids) + u.n)) ORDER BY u.n)
+    FROM unnest(p_ids) WITH ORDINALITY AS u (id, n),
+        (SELECT floor(extract(epoch FROM p_moment) * 1000)::bigint << 12 AS time) AS m
+$$;
+
 -- Appends rows to one inbox. The arrays are parallel, with one element a row, and the ids ascend; p_keys is null if no row has
 -- an idempotency key. A row whose id is not above all ids in the inbox gets a later one.
 -- Returns no row if there is no such inbox, and a null cursor if the inbox is locked and p_skip_locked is set. Else it returns
@@ -22,7 +44,8 @@ SET lock_timeout = '1s'
 AS $$
 DECLARE
     v_count integer := cardinality(p_ids);
-    v_ids uuid[] := p_ids;
+    v_own uuid[] := p_ids;
+    v_ids uuid[];
     v_created_at timestamptz[] := p_created_at;
     v_earlier uuid[];
     -- For each row its number among the new rows, null if it is not new; null as a whole if all are new.
@@ -41,14 +64,20 @@ BEGIN
         END IF;
     END IF;
 
+    IF p_created_at[v_count] > clock_timestamp() + interval '1 minute' THEN
+        -- The clock of the host that sends this is ahead. Later rows of the inbox would follow it, whoever sends them.
+        v_own := ids_until(clock_timestamp(), p_ids);
+    END IF;
+    v_ids := v_own;
+
     IF p_keys IS NOT NULL THEN
         -- The lock is taken first: under it, every key that was committed before is visible.
         SELECT i.last_id INTO v_last FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
         IF NOT FOUND THEN
             RETURN;
         END IF;
-        IF v_last >= p_ids[1] THEN
-            v_ids := ids_after(v_last, p_ids);
+        IF v_last >= v_own[1] THEN
+            v_ids := ids_after(v_last, v_own);
         END IF;
         v_earlier := array_fill(NULL::uuid, ARRAY[v_count]);
         v_places := array_fill(NULL::integer, ARRAY[v_count]);
@@ -84,10 +113,10 @@ BEGIN
         RETURN;
     END IF;
     IF v_last <> v_ids[cardinality(v_ids)] THEN
-        v_ids := ids_after(v_last, p_ids);
+        v_ids := ids_after(v_last, v_own);
         UPDATE inboxes AS i SET last_id = v_ids[cardinality(v_ids)] WHERE i.user_id = p_user_id;
     END IF;
-    IF v_ids[1] <> p_ids[1] THEN
+    IF v_ids <> p_ids THEN
         v_created_at := ARRAY(
             SELECT 'epoch'::timestamptz + (id_time(u.id) >> 12) * interval '1 millisecond'
             FROM unnest(v_ids) WITH ORDINALITY AS u (id, n) ORDER BY u.n
@@ -126,8 +155,9 @@ BEGIN
     PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
     DELETE FROM feedback WHERE user_id = p_user_id;
     DELETE FROM idempotency WHERE user_id = p_user_id;
-    DELETE FROM jobs WHERE user_id = p_user_id;
+    -- Lanes go before jobs: of a job that is added meanwhile, the lane stays, and whoever works on it gives the job up.
     DELETE FROM lanes WHERE user_id = p_user_id;
+    DELETE FROM jobs WHERE user_id = p_user_id;
     DELETE FROM deliveries WHERE user_id = p_user_id;
     PERFORM pg_notify('fw_session', p_user_id::text);
     DELETE FROM users WHERE id = p_user_id;
@@ -135,4 +165,29 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION ids_until (timestamptz, uuid[]);
+-- Removes the oldest deletions of an inbox from before a moment, at most p_most, and moves its horizon up to them. Returns
+-- how many it removed.
+CREATE OR REPLACE FUNCTION inbox_forget(p_user_id uuid, p_before timestamptz, p_most integer)
+RETURNS integer
+LANGUAGE plpgsql
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    v_ids uuid[];
+    v_horizon bigint;
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    -- In two statements: the planner takes the number of ids for much larger than it is, and would read the whole inbox.
+    SELECT array_agg(d.id), max(d.cursor) INTO v_ids, v_horizon
+    FROM (
+        SELECT f.id, f.cursor
+        FROM feedback AS f
+        WHERE f.user_id = p_user_id AND f.deleted_at < p_before
+        ORDER BY f.cursor
+        LIMIT p_most
+    ) AS d;
+    DELETE FROM feedback AS f WHERE f.user_id = p_user_id AND f.id = ANY (v_ids);
+    UPDATE inboxes AS i SET horizon = greatest(i.horizon, v_horizon) WHERE i.user_id = p_user_id;
+    RETURN coalesce(cardinality(v_ids), 0);
+END
+$$;
