@@ -247,7 +247,7 @@ CREATE FUNCTION inbox_append(
 )
 RETURNS TABLE (new_cursor bigint, earlier_ids uuid[])
 LANGUAGE plpgsql
-SET lock_timeout = '1s'
+SET lock_timeout = '200ms'
 AS $$
 DECLARE
     v_count integer := cardinality(p_ids);
@@ -349,6 +349,18 @@ BEGIN
     new_cursor := v_cursor;
     earlier_ids := v_earlier;
     RETURN NEXT;
+END
+$$;
+
+-- Locks an inbox, for which it waits longer than inbox_append does, and returns its id.
+CREATE FUNCTION inbox_hold(p_user_id uuid)
+RETURNS uuid
+LANGUAGE plpgsql
+SET lock_timeout = '1s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    RETURN p_user_id;
 END
 $$;
 

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from time import monotonic
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from aiohttp import web
 
@@ -25,8 +25,11 @@ BATCH: Final = 500
 OBSERVED: Final = 1000
 WRITERS: Final = 2
 """How many batches are written at once: while one waits for the disk, the next is prepared."""
-RELOCK_SECONDS: Final = 0.1
 LOCKED_MOST: Final = 1000
+PATIENT: Final = 2
+"""How many locked inboxes are waited for at once: each holds a connection for as long as that takes."""
+PATIENT_SECONDS: Final = 1.0
+"""How long a locked inbox waits for such a connection; after that the statement waits as long for the inbox."""
 
 
 Inbox = tuple[str, str]
@@ -76,6 +79,9 @@ class Intake:
         self._is_open = False
         # Inboxes that were locked at the last write: batches leave their rows out and do not wait for them again.
         self._locked: set[Inbox] = set()
+        # Rows that wait for their locked inboxes.
+        self._held: dict[Inbox, deque[Entry]] = {}
+        self._patient = asyncio.Semaphore(PATIENT)
         self.commits: deque[tuple[int, float]] = deque(maxlen=OBSERVED)
         """The rows and seconds of the last batches; the metrics take them out."""
 
@@ -90,7 +96,7 @@ class Intake:
 
     async def __aexit__(self, *_: object) -> None:
         self._is_open = False
-        while self._active:
+        while self._active or self._held:
             self._ended.clear()
             await self._ended.wait()
 
@@ -103,13 +109,20 @@ class Intake:
         """
         if len(self._waiting) >= self._queue or not self._is_open:
             raise Unavailable
+        try:
+            return await self._write_soon(submission)
+        except Locked:
+            return await self._write_patiently(submission)
+
+    async def _write_soon(self, submission: Submission) -> str:
+        """Write a row with the next batch. Raises `Locked` if others hold its inbox for longer than a moment."""
         if not self._active:
             return await self._write_alone(submission)
         stored: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append((submission, stored))
         if self._active < self._most_writers:
             self._active += 1
-            self._start_writer()
+            self._start(self._write())
         return await stored
 
     async def _write_alone(self, submission: Submission) -> str:
@@ -123,16 +136,36 @@ class Intake:
             raise result
         return result
 
+    async def _write_patiently(self, submission: Submission) -> str:
+        """Write a row of a locked inbox, together with others of it. Raises `Locked` if that takes too long."""
+        stored: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        held = self._held.get(submission.inbox)
+        if held is None:
+            held = self._held[submission.inbox] = deque()
+            self._start(self._write_held(submission.inbox, held))
+        held.append((submission, stored))
+        return await stored
+
+    async def _write_held(self, inbox: Inbox, held: deque[Entry]) -> None:
+        """Write the rows of a locked inbox in batches of their own, for which no other row waits."""
+        try:
+            while held:
+                entries = [held.popleft() for _ in range(min(self._batch, len(held)))]
+                await self._write_batch(entries, is_patient=True)
+        finally:
+            del self._held[inbox]
+            self._ended.set()
+
     def _go_on(self) -> None:
         """Have the rows that wait by now be written, if any."""
         if self._waiting:
-            self._start_writer()
+            self._start(self._write())
         else:
             self._active -= 1
             self._ended.set()
 
-    def _start_writer(self) -> None:
-        writer = asyncio.create_task(self._write())
+    def _start(self, writing: Coroutine[Any, Any, None]) -> None:
+        writer = asyncio.create_task(writing)
         self._writers.add(writer)
         writer.add_done_callback(self._writers.discard)
 
@@ -142,25 +175,28 @@ class Intake:
             while self._waiting:
                 size = min(self._batch, len(self._waiting))
                 entries = [self._waiting.popleft() for _ in range(size)]
-                await self._write_batch([entry for entry in entries if not entry[1].done()])
+                await self._write_batch(entries)
         finally:
             self._active -= 1
             self._ended.set()
 
-    async def _write_batch(self, entries: Sequence[Entry]) -> None:
+    async def _write_batch(self, taken: Sequence[Entry], *, is_patient: bool = False) -> None:
+        # Without those whose client has left.
+        entries = [entry for entry in taken if not entry[1].done()]
         results: Sequence[str | Exception] = [Unavailable()] * len(entries)
         try:
             if entries:
-                results = await self._store([submission for submission, _ in entries])
+                results = await self._store([submission for submission, _ in entries], is_patient=is_patient)
         finally:
             for entry, result in zip(entries, results, strict=True):
                 answer(entry, result)
 
-    async def _store(self, submissions: Sequence[Submission]) -> Sequence[str | Exception]:
+    async def _store(self, submissions: Sequence[Submission], *, is_patient: bool = False) -> Sequence[str | Exception]:
         """Write a batch, and return each row's id or error. If it fails it is written again in parts: only a bad row fails."""
         begin = monotonic()
         try:
-            results = await self._append_unlocked(submissions)
+            append = self._append_patiently if is_patient else self._append_unlocked
+            results = await append(submissions)
         except Unavailable as problem:
             if isinstance(problem.__cause__, TimeoutError):
                 # The database does not answer: rows that have waited this long must not wait as long again.
@@ -173,7 +209,7 @@ class Intake:
                 log.error("a submission could not be written", extra={"reason": type(error).__name__})  # noqa: TRY400
                 return [error]
             log.warning("a batch failed and is written in parts", extra={"rows": len(submissions)})
-            return [result for part in halves(submissions) for result in await self._store(part)]
+            return [result for part in halves(submissions) for result in await self._store(part, is_patient=is_patient)]
         self.commits.append((len(submissions), monotonic() - begin))
         return results
 
@@ -189,16 +225,20 @@ class Intake:
         except Locked:
             log.warning("an inbox is locked", extra={"rows": len(submissions)})
             results = await self._append(submissions, {row.inbox for row in submissions})
-            # Some may have been locked for a moment only, by another process that wrote to them.
-            locked = [n for n, result in enumerate(results) if isinstance(result, Locked)]
-            if locked:
-                await asyncio.sleep(RELOCK_SECONDS)
-                rest = [submissions[n] for n in locked]
-                again = await self._append(rest, {row.inbox for row in rest})
-                for n, result in zip(locked, again, strict=True):
-                    results[n] = result
         self._note_locked(submissions, results)
         return results
+
+    async def _append_patiently(self, submissions: Sequence[Submission]) -> list[str | Exception]:
+        """Append rows of one inbox that is locked. Raises `Locked` if it stays so."""
+        try:
+            async with asyncio.timeout(PATIENT_SECONDS):
+                await self._patient.acquire()
+        except TimeoutError:
+            raise Locked from None
+        try:
+            return await self._append(submissions, (), is_patient=True)
+        finally:
+            self._patient.release()
 
     def _note_locked(self, submissions: Sequence[Submission], results: Sequence[str | Exception]) -> None:
         locked = {row.inbox for row, result in zip(submissions, results, strict=True) if isinstance(result, Locked)}
@@ -207,10 +247,13 @@ class Intake:
         if locked and len(self._locked) < LOCKED_MOST:
             self._locked |= locked
 
-    async def _append(self, submissions: Sequence[Submission], left_out: Collection[Inbox]) -> list[str | Exception]:
+    async def _append(
+        self, submissions: Sequence[Submission], left_out: Collection[Inbox], *, is_patient: bool = False
+    ) -> list[str | Exception]:
         """Append rows in one statement, and return each row's id or error, in the order of the submissions.
 
-        If an inbox of `left_out` is locked, its rows are `Locked` at once; for any other one the statement waits.
+        If an inbox of `left_out` is locked, its rows are `Locked` at once; for any other one the statement waits. It waits
+        longer if it is patient, which only one for a single inbox can be.
         """
         order = sorted(range(len(submissions)), key=lambda n: (submissions[n].inbox, submissions[n].id))
         rows = [submissions[n] for n in order]
@@ -232,7 +275,7 @@ class Intake:
             [row.metadata for row in rows],
             *keys_of(rows),
             self._bus.in_transaction,
-            may_leave_out[0] if is_one else may_leave_out,
+            *((may_leave_out[0], is_patient) if is_one else (may_leave_out,)),
         )
         results: list[str | Exception | None] = [None] * len(submissions)
         for row in found:

@@ -168,3 +168,5 @@ $$;
 DROP FUNCTION ids_until (timestamptz, uuid[]);
 
 DROP INDEX feedback_tombstones_key;
+
+DROP FUNCTION inbox_hold (uuid);

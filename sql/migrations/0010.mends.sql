@@ -1,7 +1,7 @@
 -- depends: 0009.waiting
 
--- What a host whose clock is ahead sends gets the database's time, no job of a deleted account stays, and the oldest deletions of
--- an inbox are found without its other items.
+-- What a host whose clock is ahead sends gets the database's time; a locked inbox holds up others for a fifth of a second; no job
+-- of a deleted account stays; the oldest deletions of an inbox are found without its other items.
 
 -- Only deleted items are in this index too: from here the oldest deletions of an inbox are found.
 CREATE INDEX feedback_tombstones_key ON feedback (user_id, cursor) WHERE deleted_at IS NOT NULL;
@@ -40,7 +40,7 @@ CREATE OR REPLACE FUNCTION inbox_append(
 )
 RETURNS TABLE (new_cursor bigint, earlier_ids uuid[])
 LANGUAGE plpgsql
-SET lock_timeout = '1s'
+SET lock_timeout = '200ms'
 AS $$
 DECLARE
     v_count integer := cardinality(p_ids);
@@ -142,6 +142,18 @@ BEGIN
     new_cursor := v_cursor;
     earlier_ids := v_earlier;
     RETURN NEXT;
+END
+$$;
+
+-- Locks an inbox, for which it waits longer than inbox_append does, and returns its id.
+CREATE FUNCTION inbox_hold(p_user_id uuid)
+RETURNS uuid
+LANGUAGE plpgsql
+SET lock_timeout = '1s'
+AS $$
+BEGIN
+    PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
+    RETURN p_user_id;
 END
 $$;
 

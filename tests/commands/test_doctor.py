@@ -6,7 +6,7 @@ import resource
 import shutil
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -280,6 +280,12 @@ def make_stranger(aiohttp_server: Any) -> MakeStranger:
     return make
 
 
+async def endless() -> AsyncIterator[bytes]:
+    """Send an answer that never ends. Whoever reads all of it is not done before its time is over."""
+    while True:
+        yield b"x" * 65_536
+
+
 async def test_public_url(good: Config, make_stranger: MakeStranger) -> None:
     assert_finding(await look("public url", good), Status.OK, f"answers as release {re.escape(__version__)}$")
     assert_finding(await look("public url", replace(good, public_url="")), Status.SKIPPED, "not set")
@@ -287,6 +293,7 @@ async def test_public_url(good: Config, make_stranger: MakeStranger) -> None:
     for url, status, said in (
         ("http://127.0.0.1:1", Status.FAILED, "Cannot connect"),
         (await make_stranger(web.Response(text="<html>")), Status.FAILED, "answers 200, and not as FeedbackWave"),
+        (await make_stranger(web.Response(body=endless())), Status.FAILED, "answers 200, and not as FeedbackWave"),
         (
             await make_stranger(web.Response(status=301, headers=moved)),
             Status.FAILED,

@@ -17,7 +17,7 @@ from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
 from fw.inbox.intake import Intake, Submission
 from tests.conftest import MakeUser
 from tests.support.people import Person, problem
-from tests.support.waiting import until
+from tests.support.waiting import someone_waits_for, until
 
 
 @pytest.fixture
@@ -381,6 +381,39 @@ async def test_a_locked_inbox_fails_alone_and_the_others_go_on(
     assert len(await stored(sql, free)) == 6
 
 
+async def test_rows_of_an_inbox_that_is_locked_for_longer_are_written_together_when_it_is_free(
+    intake: Intake, people: list[Person], sql: asyncpg.Connection
+) -> None:
+    locked, free = people[:2]
+    async with sql.transaction():
+        await sql.execute("SELECT FROM inboxes WHERE user_id = $1::text::uuid FOR UPDATE", locked.id)
+        waiting = [asyncio.create_task(intake.submit(to(locked, f"{n}"))) for n in range(30)]
+
+        async def one_is_waited_for() -> bool:
+            return intake._patient._value < 2
+
+        await until(one_is_waited_for, "the rows to wait for their inbox")
+        # Batches of others go on meanwhile, those with rows of the locked inbox too.
+        more = asyncio.create_task(intake.submit(to(locked, "more")))
+        assert [type(result) for result in await submit(intake, [to(free), by_name(free)])] == [str, str]
+        await someone_waits_for(sql)
+        assert not more.done()
+    results = await asyncio.gather(*waiting, more)
+    assert len(set(results)) == len(await stored(sql, locked)) == 31
+    assert not intake._held
+
+
+async def test_of_many_locked_inboxes_some_are_told_to_come_again(
+    intake: Intake, people: list[Person], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fw.inbox.intake.PATIENT_SECONDS", 0.05)
+    async with sql.transaction():
+        await sql.execute("SELECT FROM inboxes FOR UPDATE")
+        results = await submit(intake, [to(person) for person in people])
+        assert [type(result) for result in results] == [Locked] * 3
+    assert [type(result) for result in await submit(intake, [to(person) for person in people])] == [str] * 3
+
+
 async def test_a_locked_inbox_alone_is_unavailable_in_a_moment(
     client: TestClient, user: Person, sql: asyncpg.Connection
 ) -> None:
@@ -397,7 +430,7 @@ async def test_a_locked_inbox_alone_is_unavailable_in_a_moment(
 async def test_rows_that_wait_are_refused_with_the_batch_for_which_the_database_was_silent(
     database: Database, bus: PostgresBus, people: list[Person], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fw.database.pool.USUAL_SECONDS", 0.5)
+    monkeypatch.setattr("fw.database.pool.USUAL_SECONDS", 0.1)
     async with Intake(database, bus, writers=1) as intake:
         transaction = sql.transaction()
         await transaction.start()

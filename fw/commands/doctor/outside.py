@@ -14,6 +14,8 @@ from aiohttp import hdrs
 
 from fw import __version__
 from fw.commands.doctor.finding import Finding, Subject, failed, ok, place, skipped, told, warning
+from fw.commands.strangers import read_start
+from fw.commands.tail.lines import read
 from fw.inbox.sockets import Close
 
 SMTP_SECONDS: Final = 4.0
@@ -45,15 +47,14 @@ async def check_public_url(subject: Subject) -> Finding:
         return skipped(NO_URL)
     try:
         async with answer(subject) as response:
-            text = await response.text()
-            said = await response.json(content_type=None) if text.startswith("{") else None
+            said = read(await read_start(response))
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return failed(
             told(error, config), "see that the name leads to the proxy, its certificate is good, and the proxy to the server"
         )
     if hdrs.LOCATION in response.headers:
         return failed(f"/health redirects to {response.headers[hdrs.LOCATION]}", "set FW_PUBLIC_URL to where that leads")
-    if not isinstance(said, dict) or said.get("status") != "ok":
+    if said.get("status") != "ok":
         return failed(f"/health answers {response.status}, and not as FeedbackWave does", "see where the proxy sends requests")
     if said.get("version") != __version__:
         return warning(

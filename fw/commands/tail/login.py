@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 from aiohttp import hdrs
 
+from fw.commands.strangers import read_start
 from fw.commands.tail.lines import read
 from fw.commands.tail.troubles import UNUSABLE, in_words, no_url, reason, redirected
 from fw.config import ConfigError
@@ -75,7 +76,7 @@ async def new_token(url: str, asked: Mapping[str, str]) -> str:
         ):
             if hdrs.LOCATION in response.headers:
                 raise redirected(response.url, response)
-            answer = read(await response.read())
+            answer = read(await read_start(response))
     except UNUSABLE:
         raise no_url(url) from None
     except (aiohttp.ClientError, OSError) as error:

@@ -51,14 +51,15 @@ FROM appended AS a
 WHERE (SELECT count(*) FROM hints) >= 0;
 
 -- name: append_to_one
--- Stores a batch for one inbox, as most are: the same without slices of arrays.
+-- Stores a batch for one inbox, as most are: the same without slices of arrays. If $13 is true it waits longer for the inbox.
 WITH appended AS MATERIALIZED (
     SELECT u.id AS user_id, a.earlier_ids, a.new_cursor IS NULL AS is_locked
     FROM (
         SELECT coalesce($1::uuid, (SELECT n.id FROM users AS n WHERE lower(n.username COLLATE "C") = $2::text)) AS id
     ) AS u
     CROSS JOIN LATERAL inbox_append(
-        u.id, $3::text[]::uuid[], $4::timestamptz[], $5::text[]::uuid[], $6::text[]::inet[], $7::text[], $8::text[]::json[],
+        CASE WHEN $13::boolean THEN inbox_hold(u.id) ELSE u.id END,
+        $3::text[]::uuid[], $4::timestamptz[], $5::text[]::uuid[], $6::text[]::inet[], $7::text[], $8::text[]::json[],
         $9::text[], $10::bytea[], $12::boolean
     ) AS a
 )
