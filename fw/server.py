@@ -58,7 +58,7 @@ LINGER_SECONDS: Final = 2.0
 UNFINISHED_BYTES: Final = 32 * 1024 * 1024
 """How much may have come of all requests that are not whole yet: some 500 of the longest, and twice that of memory."""
 REQUEST_BYTES: Final = 128 * 1024
-"""How much of one request is parsed. A body has 64 KiB at most; the rest is for heads and for the sizes of chunks."""
+"""After so much of one request no more is parsed. A body has 64 KiB; the rest is for heads and for the sizes of chunks."""
 READER_BYTES: Final = 32 * 1024
 READER_BYTES_A_SECOND: Final = 4 * 1024
 """How much the client of a live socket may send: a token, pongs and a close. Each frame takes time, an empty one too."""
@@ -123,7 +123,7 @@ class ProblemHandler(RequestHandler):
                 cast(asyncio.Transport, self.transport).abort()
                 return
             super().data_received(data)
-        elif self._is_cut or (self._received and self._received + size > REQUEST_BYTES):
+        elif self._is_cut:
             self._cut()
         else:
             count, was_body, was_whole = self._request_count, not self._body.is_eof(), not self._received

@@ -72,6 +72,25 @@ async def test_every_answer_says_what_may_be_done_with_it(client: TestClient, us
         assert {name: answer.headers.get(name) for name in EVERYWHERE} == EVERYWHERE, answer.url
 
 
+async def test_a_body_that_is_too_large_is_refused_at_once_however_large_its_pieces_are(config: Config) -> None:
+    runner = make_runner(config)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+    writer.write(b"POST /api/feedback/anybody HTTP/1.1\r\nHost: x\r\nContent-Length: 250000\r\n\r\n")
+    server: Any = runner.server
+
+    async def has_come() -> bool:
+        return bool(server.unfinished.size)
+
+    await until(has_come)
+    # What the kernel has gathered meanwhile comes in one piece.
+    server.connections[0].data_received(b" " * 200_000)
+    assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == b"413"
+    writer.close()
+    await runner.cleanup()
+
+
 async def test_of_too_many_unfinished_requests_the_oldest_make_room(
     config: Config, user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
