@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fw.config import Config
 from fw.database import statements
+from fw.database.rotation import Rotation
 from fw.errors import BY_CONSTRAINT, Problem, Unavailable
 
 log = logging.getLogger("fw.database")
@@ -56,8 +57,8 @@ class Database:
         self._config = config
         self._statements = statements.statements()
         self._pool: asyncpg.Pool | None = None
-        # In the pool's own queue new callers can overtake the one that has waited longest; here they cannot.
-        self._turns = asyncio.Semaphore(config.db_pool)
+        # In the pool's own queue whoever asks most gets most, and new callers can overtake the one that has waited longest.
+        self._turns = Rotation(config.db_pool)
         self._given_back: set[asyncio.Task[None]] = set()
         self.waits = 0
         """How many statements had to wait for a connection."""
@@ -168,9 +169,9 @@ class Database:
         pool = self._pool
         if pool is None:
             raise Unavailable
-        if self._turns.locked():
+        if self._turns.are_taken:
             self.waits += 1
-        await self._turns.acquire()
+        await self._turns.take()
         connection = None
         try:
             connection = await pool.acquire()
@@ -187,7 +188,7 @@ class Database:
                 self._given_back.add(given_back)
                 given_back.add_done_callback(self._given_back.discard)
             else:
-                self._turns.release()
+                self._turns.give_back()
 
     async def _give_back(self, pool: asyncpg.Pool, connection: Any) -> None:
         """Return a connection to the pool, and end its turn."""
@@ -197,7 +198,7 @@ class Database:
             # The pool has closed it.
             log.warning("connection closed", extra={"reason": type(error).__name__})
         finally:
-            self._turns.release()
+            self._turns.give_back()
 
 
 class Share(Database):

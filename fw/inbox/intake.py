@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Collection, Coroutine, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -165,7 +166,8 @@ class Intake:
             self._ended.set()
 
     def _start(self, writing: Coroutine[Any, Any, None]) -> None:
-        writer = asyncio.create_task(writing)
+        # In a context of its own: a batch is not on behalf of the request that began it.
+        writer = asyncio.create_task(writing, context=Context())
         self._writers.add(writer)
         writer.add_done_callback(self._writers.discard)
 

@@ -1,0 +1,102 @@
+"""Who gets a connection next: everybody in turn, however much each of them asks for."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from aiohttp.test_utils import TestClient
+
+from fw.database.pool import DATABASE
+from fw.database.rotation import ASKER, Rotation
+from tests.conftest import MakeClient, MakeUser
+from tests.support.waiting import until
+
+
+async def ask(turns: Rotation, asker: str, served: list[str]) -> None:
+    ASKER.set(lambda: asker)
+    await turns.take()
+    served.append(asker)
+    turns.give_back()
+
+
+async def begin(turns: Rotation, askers: str, served: list[str]) -> list[asyncio.Task[None]]:
+    tasks = [asyncio.create_task(ask(turns, asker, served)) for asker in askers]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_serves_askers_in_rotation_and_each_ones_requests_in_their_order() -> None:
+    turns, served = Rotation(1), list[str]()
+    await turns.take()
+    tasks = await begin(turns, "aaaabcbd", served)
+    turns.give_back()
+    await asyncio.gather(*tasks)
+    assert "".join(served) == "abcdabaa"
+    assert not turns.are_taken
+
+
+async def test_gives_as_many_turns_at_once_as_it_has() -> None:
+    turns, served = Rotation(2), list[str]()
+    for _ in range(2):
+        assert not turns.are_taken
+        await turns.take()
+    assert turns.are_taken
+    tasks = await begin(turns, "ab", served)
+    assert not served
+    turns.give_back()
+    turns.give_back()
+    await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("is_handed_over", [False, True])
+async def test_a_turn_is_not_lost_with_a_request_that_gives_up(*, is_handed_over: bool) -> None:
+    turns, served = Rotation(1), list[str]()
+    await turns.take()
+    leaving, staying = await begin(turns, "ab", served)
+    if is_handed_over:
+        turns.give_back()
+        leaving.cancel()
+    else:
+        leaving.cancel()
+        await asyncio.sleep(0)
+        turns.give_back()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await staying
+    assert served == ["b"]
+    assert not turns.are_taken
+    assert not turns._lines
+
+
+async def test_the_many_calls_of_one_do_not_hold_up_those_of_another(
+    make_client: MakeClient, make_user: MakeUser, sql: asyncpg.Connection
+) -> None:
+    client: TestClient = await make_client(db_pool=1)
+    user = await make_user(client=client)
+    answered: list[str] = []
+
+    async def visit() -> None:
+        assert (await client.get(f"/api/users/{user.username}")).status == 200
+        answered.append("visit")
+
+    async def read() -> None:
+        await user.inbox()
+        answered.append("read")
+
+    turns = client.app[DATABASE]._turns  # type: ignore[index]
+
+    async def one_runs() -> bool:
+        return bool(turns.are_taken)
+
+    async def all_wait() -> bool:
+        return sorted(map(len, turns._lines.values())) == [1, 20]
+
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE users")
+        calls = [asyncio.create_task(visit())]
+        await until(one_runs)
+        calls += [asyncio.create_task(call()) for call in [*[visit] * 20, read]]
+        await until(all_wait)
+    await asyncio.gather(*calls)
+    # A call may run two or three statements, and others are answered between them.
+    assert answered.index("read") < 8
