@@ -27,6 +27,7 @@ from fw.outbox.mail import MailCourier
 from fw.outbox.worker import OUTBOX, Outbox
 from fw.routes import ROUTES, routes_of
 from fw.telemetry.access_log import REQUEST_LOG, RequestLog
+from fw.telemetry.log_writer import LogWriter
 from fw.telemetry.metrics import METRICS, Metrics
 from fw.telemetry.sentry import ErrorTracking
 from fw.web.envelope import add_headers, envelope
@@ -78,6 +79,7 @@ def create_app(config: Config) -> web.Application:
     request_log = app[REQUEST_LOG] = RequestLog(app[METRICS], background)
     app[DESCRIPTION] = Description(ROUTES)
     parts = (
+        LogWriter(),
         ErrorTracking(config),
         request_log,
         database,
