@@ -94,6 +94,18 @@ def postgres(data_dir: Path, *options: str) -> Iterator[str]:
                 _stop_if_last(cluster, users)
 
 
+def is_gone(data_dir: Path) -> bool:
+    """Tell whether the server has ended without having been stopped: it was killed."""
+    data = data_dir / "postgres"
+    return (data / "postmaster.pid").exists() and not _lives(data)
+
+
+def start_again(data_dir: Path) -> None:
+    """Start a server that has ended. Raises `ConfigError`."""
+    with _startup_lock(data_dir):
+        _ensure_running(_ensure_made(data_dir), ())
+
+
 @contextmanager
 def _startup_lock(data_dir: Path) -> Iterator[None]:
     """Let one process at a time start or stop the server."""
@@ -254,15 +266,20 @@ def _accepts(cluster: Cluster) -> bool:
 
 
 def _is_running(cluster: Cluster) -> bool:
-    """Tell whether the server runs. Removes a pid file whose number now belongs to another program."""
+    """Tell whether the server runs. Removes the pid file of one that does not."""
+    if _lives(cluster.data):
+        return True
+    (cluster.data / "postmaster.pid").unlink(missing_ok=True)
+    return False
+
+
+def _lives(data: Path) -> bool:
+    """Tell whether the process of the pid file is the server, and not another program that has its number now."""
     import psutil
 
-    pid_file = cluster.data / "postmaster.pid"
     with suppress(FileNotFoundError, ValueError, IndexError, psutil.Error):
-        process = psutil.Process(int(pid_file.read_text().splitlines()[0]))
-        if process.status() != psutil.STATUS_ZOMBIE and any(str(cluster.data) in word for word in process.cmdline()):
-            return True
-    pid_file.unlink(missing_ok=True)
+        process = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
+        return process.status() != psutil.STATUS_ZOMBIE and any(str(data) in word for word in process.cmdline())
     return False
 
 

@@ -234,3 +234,27 @@ async def test_answers_what_is_not_http_with_a_problem(tmp_path: Path, database_
             assert b"application/problem+json" in answer
             assert b'"type":"/problems/bad-request"' in answer
         await server.stop()
+
+
+async def test_starts_its_database_again_if_somebody_kills_it(tmp_path: Path) -> None:
+    async with fw("serve", folder=tmp_path, **SETTINGS) as server, aiohttp.ClientSession() as http:
+        url = await server.url()
+        headers = await register(http, url)
+        acknowledged, writers = await start_writers(http, url)
+        first = postmaster(tmp_path)
+        first.kill()
+
+        async def works_again() -> bool:
+            async with http.get(f"{url}/api/auth/me", headers=headers) as response:
+                return response.status == 200 and not lives(first)
+
+        await until(works_again, "the database to come back", seconds=60)
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+        stored = {item["id"] for item in await whole_inbox(http, url, await log_in(http, url))}
+        assert set(acknowledged) <= stored
+        second = postmaster(tmp_path)
+        assert second.pid != first.pid
+        assert await server.stop() == 0, server.output
+        assert not lives(second)
