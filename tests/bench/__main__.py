@@ -32,6 +32,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Awaitable[Section]]]] = {
     "e": growth.run,
     "f": watching.run,
 }
+MOST_ITEMS: Final = 1_000_000
 PACKAGES: Final = ("aiohttp", "asyncpg", "uvloop", "fastapi", "uvicorn", "sqlalchemy", "psycopg2-binary")
 
 
@@ -39,6 +40,12 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the service beside others.")
     found.add_argument("--only", type=sections, default=list(SECTIONS), metavar="a,b,...", help="the sections to run (all)")
     found.add_argument("--seconds", type=seconds, default=2, help="how long each load lasts (2)")
+    found.add_argument(
+        "--items",
+        type=items,
+        default=MOST_ITEMS,
+        help=f"the most items that section e stores ({MOST_ITEMS:,}); ten million take a quarter of an hour and 10 GB",
+    )
     found.add_argument("--json", type=Path, metavar="FILE", help="write what was found as JSON")
     found.add_argument("--plot", type=Path, metavar="FILE", help="draw section a as SVG")
     return found
@@ -57,6 +64,12 @@ def seconds(text: str) -> int:
     return int(text)
 
 
+def items(text: str) -> int:
+    if not text.isdigit() or not MOST_ITEMS <= int(text) <= 100 * MOST_ITEMS:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {MOST_ITEMS} to {100 * MOST_ITEMS}")
+    return int(text)
+
+
 def machine(cluster: Cluster) -> dict[str, Any]:
     """Say what the figures depend on."""
     return {
@@ -69,7 +82,7 @@ def machine(cluster: Cluster) -> dict[str, Any]:
 
 
 async def measure(cluster: Cluster, folder: Path, options: argparse.Namespace) -> dict[str, Section]:
-    bench = Bench(cluster, folder, options.seconds)
+    bench = Bench(cluster, folder, options.seconds, options.items)
     found: dict[str, Section] = {}
     for key in options.only:
         begin = time.monotonic()

@@ -20,11 +20,12 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where it is measured, and how long a load lasts."""
+    """Where it is measured, how long a load lasts, and up to how many stored items."""
 
     cluster: Cluster
     folder: Path
     seconds: int
+    most_items: int = 1_000_000
 
     @asynccontextmanager
     async def site(

@@ -1,4 +1,4 @@
-"""(e) What stored items cost: submissions and lists of the service alone, with a thousand of them up to a million."""
+"""(e) What stored items cost: submissions and lists of the service alone, from a thousand items to a million or more."""
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -20,13 +20,14 @@ PAGE: Final = 20
 
 async def run(bench: Bench) -> Section:
     section = Section(f"(e) growth, {CONNECTIONS} connections")
+    sizes = sorted({*ITEMS, bench.most_items})
     for inboxes in INBOXES:
         async with AsyncExitStack() as stack:
             sites = {
                 f"{items:,}": await stack.enter_async_context(
                     bench.site("fw", accounts=inboxes, items=items, label=f"{items}-in-{inboxes}")
                 )
-                for items in ITEMS
+                for items in sizes
             }
             # Lists first: submissions add to what is stored.
             for what, make, status in (("lists", newest, 200), ("submissions", submission, 201)):
@@ -37,7 +38,7 @@ async def run(bench: Bench) -> Section:
                     name: Candidate.make(site.server, bench.folder, requests[name], status) for name, site in sites.items()
                 }
                 # An inbox with fewer items than a page is quicker to list, and no measure of growth.
-                base = next(f"{items:,}" for items in ITEMS if what == "submissions" or items >= PAGE * inboxes)
+                base = next(f"{items:,}" for items in sizes if what == "submissions" or items >= PAGE * inboxes)
                 await measure(bench, section, candidates, (what, inboxes, base))
     return section
 

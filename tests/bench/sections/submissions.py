@@ -1,5 +1,6 @@
 """(a) Submissions to one inbox, by one connection and by many at once."""
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -9,7 +10,18 @@ from tests.bench.go import why_no_go
 from tests.bench.load import Candidate, Load, in_turns, ratio
 from tests.bench.report import Section, Target
 
-NAMES: Final = ("fw", "go", "bare", "plain", "fastapi-asyncpg", "sqlalchemy")
+TWO: Final = "fw-2-processes"
+CANDIDATES: Final[Mapping[str, str]] = {
+    "fw": "fw",
+    TWO: "fw",
+    "go": "go",
+    "bare": "bare",
+    "plain": "plain",
+    "fastapi-asyncpg": "fastapi-asyncpg",
+    "sqlalchemy": "sqlalchemy",
+}
+"""The candidates' names, and the programs that they are."""
+SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {TWO: {"WEB_CONCURRENCY": "2"}}
 CONNECTIONS: Final = (1, 16, 64, 256)
 USUAL: Final = 64
 BY_GO: Final = {1: 0.8, 16: 1.0, 64: 1.25, 256: 1.6}
@@ -20,11 +32,14 @@ WARM_UP_SECONDS: Final = 1
 async def run(bench: Bench) -> Section:
     section = Section("(a) submissions")
     lacking = why_no_go()
-    names = [name for name in NAMES if name != "go" or not lacking]
+    names = [name for name in CANDIDATES if name != "go" or not lacking]
     if lacking:
         print(lacking, flush=True)
     async with AsyncExitStack() as stack:
-        sites = {name: await stack.enter_async_context(bench.site(name)) for name in names}
+        sites = {
+            name: await stack.enter_async_context(bench.site(CANDIDATES[name], label=name, **SETTINGS.get(name, {})))
+            for name in names
+        }
         candidates = {
             name: Candidate.make(site.server, bench.folder, [submission(site.accounts[0])], 201) for name, site in sites.items()
         }
