@@ -145,7 +145,12 @@ class ProblemHandler(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._unfinished.discard(self)
+        for body in (self._body, *(body for _, body in self._messages)):
+            if not body.is_eof():
+                # Else what has come of it stays in memory, with the whole connection, until the collector runs.
+                body._buffer.clear()
         super().connection_lost(exc)
+        self._body = EMPTY_PAYLOAD
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Resume after a pause. aiohttp calls this for every body, and would have the parser run once more."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from aiohttp.test_utils import TestClient
 
 from fw import server
 from fw.config import Config
-from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
+from fw.server import KEEPALIVE_SECONDS, ProblemHandler, Runner, make_runner
 from tests.support.people import PASSWORD, Person, problem, register
 from tests.support.waiting import until
 from tests.support.wire import exchange
@@ -88,6 +89,36 @@ async def test_a_body_that_is_too_large_is_refused_at_once_however_large_its_pie
     server.connections[0].data_received(b" " * 200_000)
     assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == b"413"
     writer.close()
+    await runner.cleanup()
+
+
+async def test_a_connection_that_is_lost_while_its_body_comes_leaves_nothing_in_memory(config: Config) -> None:
+    runner = make_runner(config)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server: Any = runner.server
+    gc.collect()
+    # Nothing is to need it.
+    gc.disable()
+    try:
+        for _ in range(5):
+            _, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+            writer.write(b"POST /api/feedback/anybody HTTP/1.1\r\nHost: x\r\nContent-Length: 65000\r\n\r\n" + b" " * 30_000)
+
+        async def have_come() -> bool:
+            return len(server.connections) == 5 and server.unfinished.size > 150_000
+
+        await until(have_come)
+        for handler in server.connections:
+            handler.transport.abort()
+        del handler
+
+        async def are_gone() -> bool:
+            return not [each for each in gc.get_objects() if isinstance(each, ProblemHandler)]
+
+        await until(are_gone)
+    finally:
+        gc.enable()
     await runner.cleanup()
 
 

@@ -18,6 +18,8 @@ from fw.web.trace import X_REQUEST_ID, identify, request_id
 log = logging.getLogger("fw.request")
 EXPOSED: Final = ("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
 """The headers of a response that a page of another site may read."""
+CLIENT_LEFT: Final = 499
+"""The status in the log of a request whose client did not wait for the answer, as nginx has it."""
 HEAD_BYTES: Final = 32 * 1024
 FEW_FIELDS: Final = 12
 
@@ -80,7 +82,9 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.RequestPayloadError:
         return reply_problem(BadRequest("The body is not what its headers say."), request_id(request))
     except ConnectionError:
-        raise
+        # The client has left, which aiohttp finds out when it writes this. An error that is raised to it would keep the whole
+        # connection in memory until the collector runs.
+        return web.Response(status=CLIENT_LEFT, reason="Client Closed Request")
     except Exception:
         log.exception("request failed", extra={"request_id": request_id(request)})
         return reply_problem(Problem(), request_id(request))

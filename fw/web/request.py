@@ -14,6 +14,8 @@ from fw.errors import Invalid, MalformedJson, NotFound, RequestTimeout, Unsuppor
 from fw.ids import is_id
 from fw.web.operation import FORM, JSON, operation_of
 
+BODY: Final[web.RequestKey[bytes]] = web.RequestKey("body")
+"""A body that did not come together with its head, once it is read."""
 BODY_SECONDS: Final = 20.0
 """How long a body of at most 64 KiB may take."""
 FORM_FIELDS: Final = 100
@@ -84,16 +86,36 @@ async def read_body(request: web.Request) -> bytes:
         if len(body) > request.client_max_size:
             raise web.HTTPRequestEntityTooLarge(request.client_max_size, len(body))
         return body
+    known: bytes | None = request.get(BODY)
+    if known is None:
+        known = request[BODY] = await _read_slowly(request)
+    return known
+
+
+async def _read_slowly(request: web.Request) -> bytes:
+    body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
+            while part := await request.content.readany():
+                body += part
+                if len(body) > request.client_max_size:
+                    raise web.HTTPRequestEntityTooLarge(request.client_max_size, len(body))
+        return bytes(body)
     except TimeoutError:
         raise RequestTimeout from None
+    except ConnectionError as error:
+        # The stream keeps this error, which knows the request by its traceback, and the request keeps the stream.
+        error.__traceback__ = None
+        raise ConnectionResetError from None
     except RuntimeError:
         if request.protocol.connected:
             raise
         # aiohttp's word for a client that left before the body was asked for.
         raise ConnectionResetError from None
+    finally:
+        # An error would keep it in memory, with all that it knows, until the collector runs.
+        part = b""
+        body.clear()
 
 
 def media_type(request: web.Request) -> str:
