@@ -10,7 +10,7 @@ from fw.accounts.passwords import PASSWORDS
 from fw.accounts.tokens import BILLING, CALLER, TOKENS, Caller, Ticket
 from fw.accounts.user import require_account
 from fw.database.pool import DATABASE, Row
-from fw.database.rotation import ASKER
+from fw.database.rotation import ASKER, Kind
 from fw.errors import Forbidden, Invalid, Unauthorized
 from fw.web.address import caller_bucket
 from fw.web.limits import LIMITS
@@ -93,7 +93,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         return await handler(request)
     tokens, turns = request.app[TOKENS], request.app[TURNS]
     caller = tokens.verify(token_of(request))
-    ASKER.set(lambda: caller.user_id)
+    ASKER.set(lambda: (Kind.SIGNED_IN, caller.user_id))
     await turns.take(caller.user_id)
     try:
         await tokens.confirm(caller)

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from fw.database.bus import INBOXES, Bus
 from fw.database.pool import Database, Locked
+from fw.database.rotation import ASKER, Asker, Kind
 from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
 from fw.ids import LOWEST, created_at, new_id
 
@@ -129,6 +130,7 @@ class Intake:
     async def _write_alone(self, submission: Submission) -> str:
         """Write one row from its own request: nothing waits then, and a task would take time."""
         self._active += 1
+        ASKER.set(submissions_of_all)
         try:
             (result,) = await self._store([submission])
         finally:
@@ -167,7 +169,9 @@ class Intake:
 
     def _start(self, writing: Coroutine[Any, Any, None]) -> None:
         # In a context of its own: a batch is not on behalf of the request that began it.
-        writer = asyncio.create_task(writing, context=Context())
+        context = Context()
+        context.run(ASKER.set, submissions_of_all)
+        writer = asyncio.create_task(writing, context=context)
         self._writers.add(writer)
         writer.add_done_callback(self._writers.discard)
 
@@ -293,6 +297,10 @@ class Intake:
 
 
 INTAKE: Final[web.AppKey[Intake]] = web.AppKey("intake")
+
+
+def submissions_of_all() -> Asker:
+    return Kind.OWN, "submissions"
 
 
 def answer(entry: Entry, result: str | Exception) -> None:

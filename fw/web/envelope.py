@@ -1,14 +1,13 @@
 """What every request and response gets: an id, the usual headers, and errors as problems."""
 
 import logging
-from functools import partial
 from itertools import chain
 from typing import Final
 
 from aiohttp import hdrs, web
 
 from fw.config import CONFIG
-from fw.database.rotation import ASKER
+from fw.database.rotation import ASKER, Kind
 from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem, TooLarge
 from fw.web.address import caller_bucket
 from fw.web.response import add_usual, reply_problem
@@ -60,7 +59,7 @@ def reply_last(problem: Problem, request: web.BaseRequest) -> web.Response:
 async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem. As the outermost middleware it gets the router's errors too."""
     identify(request)
-    ASKER.set(partial(caller_bucket, request))
+    ASKER.set(lambda: (Kind.ANYBODY, caller_bucket(request)))
     try:
         fields = request.raw_headers
         # Most requests have few fields, which are not added up: each has 8 KiB at most.

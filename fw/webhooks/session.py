@@ -6,13 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import ClientSession, DummyCookieJar, TCPConnector, TraceConfig
 from aiohttp.client_proto import ResponseHandler
 
 from fw.webhooks.addresses import is_public
 from fw.webhooks.resolver import AddressInfo, NotPublic, Resolver
 
-TOTAL_SECONDS: Final = 15.0
 CONNECTION_BYTES: Final = 256 * 1024
 """How much may come on a connection: more than the head and the part of the body that is read."""
 
@@ -39,7 +38,7 @@ class Connector(TCPConnector):
         self._factory = partial(make, asyncio.get_running_loop())
 
 
-def open_session(context: Any, allow_private: bool, agent: str) -> ClientSession:
+def open_session(context: Any, allow_private: bool, agent: str, *traces: TraceConfig) -> ClientSession:
     """Open what webhooks are sent with: no proxy of the environment, no cookies, no connection that is used twice."""
 
     def make_socket(info: AddressInfo) -> socket.socket:
@@ -61,6 +60,6 @@ def open_session(context: Any, allow_private: bool, agent: str) -> ClientSession
         cookie_jar=DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
-        timeout=ClientTimeout(total=TOTAL_SECONDS),
+        trace_configs=list(traces),
         headers={"User-Agent": agent, "Accept-Encoding": "identity", "Content-Type": "application/json"},
     )

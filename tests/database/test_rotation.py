@@ -7,13 +7,15 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw.database.pool import DATABASE
-from fw.database.rotation import ASKER, Rotation
+from fw.database.rotation import ASKER, Kind, Rotation
 from tests.conftest import MakeClient, MakeUser
 from tests.support.waiting import until
 
 
 async def ask(turns: Rotation, asker: str, served: list[str]) -> None:
-    ASKER.set(lambda: asker)
+    """Take a turn: as an address by a small letter, as an account by a capital one, and for itself by "0"."""
+    kind = Kind.OWN if asker == "0" else Kind.SIGNED_IN if asker.isupper() else Kind.ANYBODY
+    ASKER.set(lambda: (kind, asker))
     await turns.take()
     served.append(asker)
     turns.give_back()
@@ -33,6 +35,15 @@ async def test_serves_askers_in_rotation_and_each_ones_requests_in_their_order()
     await asyncio.gather(*tasks)
     assert "".join(served) == "abcdabaa"
     assert not turns.are_taken
+
+
+async def test_kinds_take_turns_too_however_many_addresses_ask() -> None:
+    turns, served = Rotation(1), list[str]()
+    await turns.take()
+    tasks = await begin(turns, "abcdefgABA00", served)
+    turns.give_back()
+    await asyncio.gather(*tasks)
+    assert "".join(served) == "aA0bB0cAdefg"
 
 
 async def test_gives_as_many_turns_at_once_as_it_has() -> None:
@@ -89,7 +100,7 @@ async def test_the_many_calls_of_one_do_not_hold_up_those_of_another(
         return bool(turns.are_taken)
 
     async def all_wait() -> bool:
-        return sorted(map(len, turns._lines.values())) == [1, 20]
+        return sorted(len(line) for lines in turns._lines.values() for line in lines.values()) == [1, 20]
 
     async with sql.transaction():
         await sql.execute("LOCK TABLE users")

@@ -1,0 +1,149 @@
+"""The process that sends webhooks. Over a socket it is told what to send where, and tells how each attempt ended."""
+
+import argparse
+import asyncio
+import os
+import socket
+import ssl
+import threading
+import time
+from asyncio import sslproto
+from types import SimpleNamespace
+from typing import Any, Final, NoReturn, cast
+
+import orjson
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TraceConfig
+from yarl import URL
+
+from fw import __version__
+from fw.webhooks.outcome import answered, failed
+from fw.webhooks.sender import STOOD_STILL
+from fw.webhooks.session import open_session
+
+ANSWER_BYTES: Final = 64 * 1024
+"""How much of an answer is read. It says nothing that is used, but a sender that stops reading is an error to some servers."""
+LINE_BYTES: Final = 1024 * 1024
+"""The longest line: a message of 5,000 characters and metadata of 4 KiB are some 30 KiB as JSON."""
+TICK_SECONDS: Final = 0.1
+STILL_SECONDS: Final = 1.5
+"""How much of a processor's time may pass in one round of the event loop: an honest handshake takes some milliseconds."""
+TLS_BYTES: Final = 512 * 1024
+"""How much may come on a connection with TLS, handshake included. OpenSSL skips any number of some messages."""
+NICENESS: Final = 5
+
+
+class BoundedTls(sslproto.SSLProtocol):
+    """Closes its connection once too much has come."""
+
+    _received = 0
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received += nbytes
+        if self._received > TLS_BYTES:
+            cast(asyncio.Transport, self._transport).abort()
+        else:
+            super().buffer_updated(nbytes)
+
+
+class Watch:
+    """Ends the process if its event loop stands still: OpenSSL lets other threads run meanwhile."""
+
+    def __init__(self) -> None:
+        self._ticked_at = time.process_time()
+
+    async def tick(self, writer: asyncio.StreamWriter) -> NoReturn:
+        told_at = time.monotonic()
+        while True:
+            self._ticked_at = time.process_time()
+            if time.monotonic() - told_at > 1:
+                told_at = time.monotonic()
+                tell(writer, 0)
+            await asyncio.sleep(TICK_SECONDS)
+
+    def look(self) -> NoReturn:
+        while True:
+            time.sleep(TICK_SECONDS)
+            if time.process_time() - self._ticked_at > STILL_SECONDS:
+                os._exit(STOOD_STILL)
+
+
+def tell(writer: asyncio.StreamWriter, number: int, **more: Any) -> None:
+    writer.write(orjson.dumps({"number": number, **more}, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def tls_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    # No group that a receiver chooses may take long. Every server of TLS 1.3 has this curve (RFC 8446, 9.1); a Diffie-Hellman
+    # group of 10,000 bits takes 0.9 s.
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.set_ecdh_curve("prime256v1")
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def attempt(session: ClientSession, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+    """Make an attempt, and tell how it ended."""
+    try:
+        async with session.post(
+            URL(asked["url"], encoded=True),
+            data=asked["body"].encode(),
+            headers=asked["headers"],
+            allow_redirects=False,
+            timeout=ClientTimeout(total=asked["seconds"]),
+            trace_request_ctx=asked["number"],
+        ) as answer:
+            await drain(answer)
+            outcome = answered(answer.status)
+    except (ClientError, OSError, ValueError) as error:
+        outcome = failed(error)
+    tell(writer, asked["number"], **outcome._asdict())
+
+
+async def drain(answer: ClientResponse) -> None:
+    """Read some of an answer. Its status has come: whatever happens from here on does not change what it says."""
+    try:
+        left = ANSWER_BYTES
+        while left > 0 and (chunk := await answer.content.read(left)):
+            left -= len(chunk)
+    except (ClientError, OSError):
+        pass
+    finally:
+        answer.close()
+
+
+async def serve(sock: socket.socket, *, allow_private: bool) -> None:
+    """Do what comes over the socket, until its other end is closed."""
+    reader, writer = await asyncio.open_unix_connection(sock=sock, limit=LINE_BYTES)
+    connections = TraceConfig()
+
+    async def note_connection(_: ClientSession, context: SimpleNamespace, __: object) -> None:
+        tell(writer, context.trace_request_ctx)
+
+    connections.on_connection_create_end.append(note_connection)
+    watch, attempts = Watch(), set[asyncio.Task[None]]()
+    agent = f"FeedbackWave/{__version__}"
+    async with open_session(tls_context(), allow_private, agent, connections) as session:
+        ticking = asyncio.create_task(watch.tick(writer))
+        threading.Thread(target=watch.look, daemon=True).start()
+        while line := await reader.readline():
+            task = asyncio.create_task(attempt(session, orjson.loads(line), writer))
+            attempts.add(task)
+            task.add_done_callback(attempts.discard)
+        ticking.cancel()
+        # Nobody is left to be told.
+        os._exit(0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("socket", type=int)
+    parser.add_argument("--allow-private", action="store_true")
+    options = parser.parse_args()
+    os.nice(NICENESS)
+    # The event loop has no other way to be given one's own.
+    sslproto.SSLProtocol = BoundedTls  # type: ignore[misc]
+    asyncio.run(serve(socket.socket(fileno=options.socket), allow_private=options.allow_private))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The process that sends webhooks: what receivers do to it stops nobody else, and it knows nothing that it does not need."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import psutil
+import pytest
+from aiohttp import web
+
+from fw.webhooks.outcome import Outcome
+from fw.webhooks.sender import PROGRAM, Lost, Sender, StoodStill
+from tests.conftest import MakeUser
+from tests.support.hostile_tls import requests_without_end, with_certificates
+from tests.support.people import Person
+from tests.support.receiver import Receiver, hanging, make_webhook, receiving
+from tests.support.servers import listening, silence
+from tests.support.waiting import until
+
+HEADERS = {"webhook-id": "1"}
+
+
+@pytest.fixture
+async def sender() -> AsyncIterator[Sender]:
+    async with Sender(allow_private=True) as sender:
+        yield sender
+
+
+def process() -> psutil.Process:
+    """Return the process of the one sender of this test."""
+    [found] = [child for child in psutil.Process().children() if PROGRAM in child.cmdline()]
+    return found
+
+
+async def test_sends_what_it_is_told_to(sender: Sender, receiver: Receiver) -> None:
+    outcomes = await asyncio.gather(
+        *(sender.send(f"{receiver.url}/{n}", HEADERS, f"body ü {n}".encode(), 5) for n in range(20))
+    )
+    assert set(outcomes) == {Outcome(200, "")}
+    got = {got.path.rpartition("/")[2]: got for got in receiver.got}
+    assert len(got) == 20
+    assert got["7"].body == "body ü 7".encode()
+    assert got["7"].headers["webhook-id"] == "1"
+
+
+async def test_connects_to_no_private_address_unless_it_may(receiver: Receiver) -> None:
+    async with Sender(allow_private=False) as sender:
+        for url in (receiver.url, "http://[::1]:1/"):
+            assert await sender.send(url, HEADERS, b"", 5) == Outcome(None, "the address is not public")
+    assert not receiver.got
+
+
+async def test_an_attempt_has_its_time(sender: Sender) -> None:
+    async with silence() as port:
+        assert await sender.send(f"http://127.0.0.1:{port}/", HEADERS, b"", 0.2) == Outcome(None, "timed out")
+
+
+async def test_knows_no_secret_of_the_service(sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@host/")
+    monkeypatch.setenv("FW_JWT_SECRET", "a secret")
+    await sender.send(receiver.url, HEADERS, b"", 5)
+    assert not {"DATABASE_URL", "FW_JWT_SECRET"} & process().environ().keys()
+
+
+async def test_ends_with_the_service(receiver: Receiver) -> None:
+    async with Sender(allow_private=True) as sender:
+        await sender.send(receiver.url, HEADERS, b"", 5)
+        found = process()
+        receiver.answer = hanging
+        attempt = asyncio.create_task(sender.send(receiver.url, HEADERS, b"", 15))
+        await receiver.has(2)
+    with pytest.raises(Lost):
+        await attempt
+    assert not found.is_running()
+
+
+async def test_is_started_again_if_it_is_killed(sender: Sender, receiver: Receiver) -> None:
+    receiver.answer = hanging
+    attempt = asyncio.create_task(sender.send(receiver.url, HEADERS, b"", 15))
+    await receiver.has(1)
+    process().kill()
+    with pytest.raises(Lost):
+        await attempt
+    receiver.answer = lambda got: web.Response()
+    assert await sender.send(receiver.url, HEADERS, b"", 5) == Outcome(200, "")
+
+
+async def test_a_handshake_that_takes_a_processor_for_itself_ends_it(sender: Sender) -> None:
+    async with listening(with_certificates(150)) as port:
+        with pytest.raises(StoodStill):
+            await sender.send(f"https://localhost:{port}/", HEADERS, b"", 15)
+
+
+async def test_a_handshake_without_end_is_cut_off(sender: Sender) -> None:
+    sent = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.read(4096)
+        async for part in requests_without_end():
+            writer.write(part)
+            await writer.drain()
+            sent += len(part)
+
+    async with listening(talk) as port:
+        outcome = await sender.send(f"https://localhost:{port}/", HEADERS, b"", 15)
+    assert outcome.error in ("the connection was closed without an answer", "the address cannot be reached", "TLS failed")
+    # The kernel holds some megabytes of them.
+    assert sent < 20_000_000
+
+
+async def test_a_webhook_that_stops_the_sender_is_turned_off_and_no_other_one_is(
+    user: Person, make_user: MakeUser, receiver: Receiver, sql: asyncpg.Connection
+) -> None:
+    other = await make_user()
+    async with listening(with_certificates(150)) as port, receiving(hanging) as slow:
+        # This one is under way when the sender ends.
+        await make_webhook(other, slow.url)
+        await other.receive("before")
+        await slow.has(1)
+        slow.answer = lambda got: web.Response()
+        hostile = await make_webhook(user, f"https://localhost:{port}/")
+        await user.receive("x")
+
+        async def is_off() -> bool:
+            return not await sql.fetchval("SELECT is_active FROM webhooks WHERE id = $1", hostile["id"])
+
+        await until(is_off, "the webhook to be turned off", seconds=30)
+        await slow.has(2)
+        await make_webhook(other, receiver.url)
+        await other.receive("after")
+        await receiver.has(1)
+    reason = await sql.fetchval("SELECT disabled_reason FROM webhooks WHERE id = $1", hostile["id"])
+    assert reason == "Its TLS handshake takes too much of a processor's time."
+    assert await sql.fetchval("SELECT count(*) FROM webhooks WHERE is_active") == 2
