@@ -18,6 +18,8 @@ LOOKUPS_AT_ONCE: Final = 100
 SILENT_SECONDS: Final = 60.0
 """For how long a name is not asked for again that was not answered for in time."""
 SILENT_NAMES: Final = 1000
+ADDRESSES: Final = 20
+"""How many addresses of a name are looked at: an answer has room for thousands."""
 
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 """What `getaddrinfo` tells of an address: family, type, protocol, canonical name, and the address with its port."""
@@ -56,6 +58,7 @@ class Resolver(AbstractResolver):
         except TimeoutError:
             self._note_silent(host, clock() + SILENT_SECONDS)
             raise NotResolved(host) from None
+        found = found[:ADDRESSES]
         addresses = [str(info[4][0]) for info in found]
         if not self._allow_private and not all(map(is_public, addresses)):
             raise NotPublic(host)

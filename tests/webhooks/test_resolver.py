@@ -68,6 +68,11 @@ async def test_a_name_that_leads_to_a_private_address_is_refused(
     assert isinstance(caught.value.os_error, NotPublic)
 
 
+async def test_of_thousands_of_addresses_only_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, [f"8.8.{n // 256}.{n % 256}" for n in range(6000)])
+    assert len(await Resolver(allow_private=False).resolve("hook.test")) == 20
+
+
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "[::1]", "10.0.0.1", "[::ffff:127.0.0.1]", "0x7f.1", "2130706433.", "0177.0.0.1", "localhost"]
 )
