@@ -14,6 +14,7 @@ import bcrypt
 from aiohttp import web
 
 from fw.config import Config
+from fw.database.rotation import Rotation
 from fw.errors import Unavailable
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Passwords:
         self._threads = os.cpu_count() or 1
         self._executor: ThreadPoolExecutor | None = None
         self._under_way = 0
+        # The executor's own line would be first come, first served: whoever is signed in would wait for all who try passwords.
+        self._turns = Rotation(self._threads)
 
     @property
     def waiting(self) -> int:
@@ -85,7 +88,11 @@ class Passwords:
             raise Unavailable("Too many logins at once; try again in a few seconds.", retry_after=5)
         self._under_way += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+            await self._turns.take()
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+            finally:
+                self._turns.give_back()
         finally:
             self._under_way -= 1
 

@@ -51,6 +51,11 @@ def bucket(address: str | None) -> str:
     return str(address)
 
 
+def wide_network(bucket: str) -> str:
+    """Return the IPv6 /48 that a bucket lies in; "" if it is an IPv4 address."""
+    return str(ip_network(bucket).supernet(new_prefix=48)) if ":" in bucket else ""
+
+
 def stored_part(address: str | None, mode: IpMode) -> str | None:
     """Return what is stored of an address with feedback: all of it, its network (/24, /48), or None."""
     if address is None or mode == "none":

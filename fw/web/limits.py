@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 from aiohttp import web
@@ -11,10 +11,15 @@ from multidict import istr
 from fw.config import Config, Rate
 from fw.database.pool import Database
 from fw.errors import TooManyRequests
+from fw.web.address import wide_network
 from fw.web.windows import OwnWindows, Reached, RedisWindows, hashed
 
 log = logging.getLogger("fw.web.limits")
 
+BY_NETWORK: Final = ("login", "registration", "forgot")
+"""The limits that count IPv6 networks of /48 too: one customer may have that, which are 65,536 of /64."""
+NETWORKS: Final = 10
+"""How many times as much such a network may do as one of /64."""
 POLICY: Final = istr("RateLimit-Policy")
 LIMIT: Final = istr("RateLimit")
 
@@ -43,6 +48,12 @@ class Limits:
         """
         limits = [(name.replace("_", "-"), subject) for name, subject in subjects.items()]
         limits = [(name, subject) for name, subject in limits if name in self._rates]
+        await self._count(limits)
+        # Not together: what a network of /64 is refused must not count against its neighbours.
+        networks = [(name, wide_network(subject)) for name, subject in limits if name in BY_NETWORK]
+        await self._count([(name, network) for name, network in networks if network], NETWORKS)
+
+    async def _count(self, limits: Sequence[tuple[str, str]], times: int = 1) -> None:
         if not limits:
             return
         names = [name for name, _ in limits]
@@ -51,7 +62,7 @@ class Limits:
         )
         for row in found:
             name = names[row["place"] - 1]
-            if row["attempts"] > self._rates[name][0]:
+            if row["attempts"] > self._rates[name][0] * times:
                 raise self._refusal(name, max(1, math.ceil(row["seconds_left"])))
 
     async def take(self, *subjects: tuple[str, str]) -> dict[str, str]:

@@ -277,6 +277,16 @@ async def test_ipv6_is_counted_by_its_64_bits_of_network(make_client: MakeClient
     await body(await log_in(client, user.username, user.password, "2001:db8:1:3::1"))
 
 
+async def test_a_wide_network_of_ipv6_is_counted_too(make_client: MakeClient, user: Person) -> None:
+    client = await make_client(rate_limits={"login": (1, 60)}, trusted_proxies=1)
+    for network in range(10):
+        await body(await log_in(client, user.username, user.password, f"2001:db8:1:{network:x}::1"))
+        # What is refused does not count against the neighbours.
+        await refused(await log_in(client, user.username, user.password, f"2001:db8:1:{network:x}::2"), "login", 1, 60)
+    await refused(await log_in(client, user.username, user.password, "2001:db8:1:ffff::1"), "login", 1, 60)
+    await body(await log_in(client, user.username, user.password, "2001:db8:2::1"))
+
+
 async def test_an_ipv4_address_in_ipv6_is_the_same_one(make_client: MakeClient, user: Person) -> None:
     client = await make_client(rate_limits={"login": (1, 60)}, trusted_proxies=1)
     await body(await log_in(client, user.username, user.password, "192.0.2.1"))
