@@ -16,7 +16,9 @@ from aiohttp.test_utils import TestClient
 
 from fw import server
 from fw.config import Config
-from fw.server import KEEPALIVE_SECONDS, ProblemHandler, Runner, make_runner
+from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
+from fw.web import connections
+from fw.web.connections import ProblemHandler
 from tests.support.people import PASSWORD, Person, problem, register
 from tests.support.waiting import until
 from tests.support.wire import exchange
@@ -32,7 +34,7 @@ EVERYWHERE = {
 @pytest.fixture
 async def runner(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runner]:
     """The server itself, more impatient than usual."""
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(server, "SWEEP_SECONDS", 0.1)
     monkeypatch.setattr("fw.web.request.BODY_SECONDS", 0.3)
     runner = make_runner(replace(config))
@@ -137,7 +139,7 @@ def test_a_connection_that_is_lost_while_its_body_comes_leaves_nothing_in_memory
 async def test_of_too_many_unfinished_requests_the_oldest_make_room(
     config: Config, user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "UNFINISHED_BYTES", 100_000)
+    monkeypatch.setattr(connections, "UNFINISHED_BYTES", 100_000)
     runner = make_runner(config)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -230,7 +232,7 @@ async def test_a_body_that_never_ends_is_refused(runner: Runner) -> None:
 
 
 async def test_a_client_that_takes_no_response_is_cut_off(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "STALLED_SECONDS", 0.5)
     _, writer = await asyncio.open_connection("127.0.0.1", port_of(runner), limit=1024)
     # More than the buffers of both ends hold.
     writer.write(b"GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
@@ -251,7 +253,7 @@ async def is_open(runner: Runner) -> bool:
 
 
 async def test_a_client_that_takes_a_response_slowly_is_not_cut_off(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "STALLED_SECONDS", 0.5)
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner), limit=1024)
     request = b"GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n"
     writer.write((request + b"\r\n") * 5 + request + b"Connection: close\r\n\r\n")
@@ -329,7 +331,7 @@ async def test_a_head_that_is_refused_for_its_size_is_the_last(runner: Runner) -
 
 
 async def test_a_head_that_goes_on_and_on_is_not_kept(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 60)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 60)
     fields = "".join(f"X-{number}: {'a' * 8000}\r\n" for number in range(100)).encode()
     with contextlib.suppress(ConnectionError):
         assert await read_all(runner, b"GET /health HTTP/1.1\r\nHost: x\r\n" + fields) == b""
@@ -342,7 +344,7 @@ async def test_of_a_body_that_nobody_reads_only_some_is_parsed(runner: Runner) -
     assert runner.server
     # Kept here: once it is cut the connection may be gone at any moment.
     (handler,) = runner.server.connections
-    assert isinstance(handler, server.ProblemHandler)
+    assert isinstance(handler, ProblemHandler)
     writer.write(b"1\r\na\r\n" * 200_000)
     await until(lambda: asyncio.sleep(0, handler._is_cut), "the connection to be cut")
     writer.transport.abort()
@@ -357,7 +359,7 @@ async def test_a_socket_may_send_no_more_if_its_connection_is_old(runner: Runner
     await reader.readuntil(b'"ok"')
     assert runner.server
     for handler in runner.server.connections:
-        assert isinstance(handler, server.ProblemHandler)
+        assert isinstance(handler, ProblemHandler)
         handler._made_at -= 3600
     fields = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==")
     lines = ["GET /api/feedback/live HTTP/1.1", "Host: x", f"Authorization: {headers['Authorization']}", *fields]
@@ -471,7 +473,7 @@ async def test_a_connection_with_one_quick_answer_is_left_alone(runner: Runner) 
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
     assert runner.server
     (handler,) = runner.server.connections
-    assert isinstance(handler, server.ProblemHandler)
+    assert isinstance(handler, ProblemHandler)
     writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
     # As if the clock had not moved meanwhile.

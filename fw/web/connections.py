@@ -1,0 +1,236 @@
+"""Connections: what they are given in time, bytes and descriptors, and what becomes of requests that are no HTTP."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from heapq import nsmallest
+from operator import itemgetter
+from typing import Any, Final, cast
+
+from aiohttp import hdrs, web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_websocket import WebSocketReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler
+from yarl import URL
+
+from fw.errors import BY_STATUS, Problem
+from fw.web.descriptors import Descriptors
+from fw.web.envelope import reply_last
+from fw.web.progress import not_taken
+from fw.web.response import add_usual
+from fw.web.trace import request_id
+from fw.web.unfinished import Unfinished
+
+log = logging.getLogger("fw.server")
+
+HEAD_SECONDS: Final = 20.0
+"""How long a connection may take to send its first request; one that sends it byte by byte would keep others out."""
+STALLED_SECONDS: Final = 30.0
+LEAST_BYTES_A_SECOND: Final = 256
+"""The slowest that a client may take a response, on average over that time: a slower one only keeps others out."""
+ENDING_SECONDS: Final = 3.0
+"""How long a client may take nothing of its response when the server stops."""
+UNFINISHED_BYTES: Final = 32 * 1024 * 1024
+"""How much may have come of all requests that are not whole yet: some 500 of the longest, and twice that of memory."""
+REQUEST_BYTES: Final = 128 * 1024
+"""After so much of one request no more is parsed. A body has 64 KiB; the rest is for heads and for the sizes of chunks."""
+READER_BYTES: Final = 32 * 1024
+READER_BYTES_A_SECOND: Final = 4 * 1024
+"""How much the client of a live socket may send: a token, pongs and a close. Each frame takes time, an empty one too."""
+DEEPEST: Final = 20
+"""How many slashes a path may have; none of ours has half as many."""
+NOWHERE: Final = URL("/-")
+"""The target in the place of one that no route has."""
+IDLE_CLOSED: Final = 16
+"""How many idle connections at least make room for new ones."""
+
+
+def plain(message: RawRequestMessage) -> RawRequestMessage:
+    """Return a request's head with a target that takes little time to look at.
+
+    aiohttp decodes the host of an absolute target (RFC 9112, 3.2.2), which takes 0.4 s for 8 kB of punycode; nobody here asks
+    for it. Its router takes 18 ms for a path of 8,000 slashes.
+    """
+    url = message.url.relative() if message.url.absolute else message.url
+    if url.raw_path.count("/") > DEEPEST:
+        url = NOWHERE
+    return message if url is message.url else message._replace(url=url)
+
+
+class ProblemHandler(RequestHandler):
+    """Answers invalid HTTP with a problem too, and can close connections that are silent or stalled."""
+
+    __slots__ = (
+        "_body",
+        "_is_cut",
+        "_made_at",
+        "_received",
+        "_seen_at",
+        "_seen_request",
+        "_seen_taken",
+        "_unfinished",
+        "_upgraded_at",
+    )
+
+    def __init__(self, manager: "ProblemServer", **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._unfinished = manager.unfinished
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._made_at = self._seen_at = self._loop.time()
+        self._seen_request: web.BaseRequest | None = None
+        self._seen_taken = 0
+        # How many bytes of the request have come whose head or body is not complete, and that body.
+        self._received = 0
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self._is_cut = False
+
+    def data_received(self, data: bytes) -> None:
+        """Parse no more of what a client sends than honest ones need: each byte takes time."""
+        size = len(data)
+        if self._payload_parser is not None:
+            self._received += size
+            if self._received > READER_BYTES + READER_BYTES_A_SECOND * (self._loop.time() - self._upgraded_at):
+                cast(asyncio.Transport, self.transport).abort()
+                return
+            super().data_received(data)
+        elif self._is_cut:
+            self._cut()
+        else:
+            count, was_body, was_whole = self._request_count, not self._body.is_eof(), not self._received
+            super().data_received(data)
+            if self._request_count != count:
+                # More requests may have come at once: the last one may have more to come.
+                self._body = self._messages[-1][1]
+                self._received = 0 if self._body.is_eof() else 1
+            elif was_body and self._body.is_eof():
+                self._received = 0
+            else:
+                self._received += size
+                if self._received > REQUEST_BYTES:
+                    self._cut()
+            if self._received:
+                self._unfinished.add(self, size)
+            elif not was_whole:
+                self._unfinished.discard(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._unfinished.discard(self)
+        for body in (self._body, *(body for _, body in self._messages)):
+            if not body.is_eof():
+                # Else what has come of it stays in memory, with the whole connection, until the collector runs.
+                body._buffer.clear()
+        super().connection_lost(exc)
+        self._body = EMPTY_PAYLOAD
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Resume after a pause. aiohttp calls this for every body, and would have the parser run once more."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    def set_parser(self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None) -> None:
+        """Note when the connection became a live socket."""
+        self._received, self._upgraded_at = 0, self._loop.time()
+        super().set_parser(parser, data_received_cb)
+
+    def _cut(self) -> None:
+        """Drop what else comes. A request that is under way is answered first."""
+        self._is_cut = True
+        if self._waiter is not None and not self._messages:
+            self.force_close()
+
+    def close_if_silent(self, now: float) -> None:
+        """Close a connection whose first request does not come in time; between requests aiohttp does so itself."""
+        is_first = self._current_request is None and not self._request_count
+        if is_first and now - self._made_at > HEAD_SECONDS:
+            self.force_close()
+        elif self._is_cut:
+            self._cut()
+
+    @property
+    def idle_until(self) -> float | None:
+        """When the connection will be closed if no whole head comes; None if a request is under way."""
+        is_idle = self._waiter is not None and not self._messages and self._body.is_eof()
+        return self._next_keepalive_close_time if is_idle else None
+
+    def close_if_dead(self) -> None:
+        """Close a connection whose task has ended by an error: nobody else would."""
+        if self.transport is not None and self._task_handler is not None and self._task_handler.done():
+            self.transport.abort()
+
+    def close_if_stalled(self, now: float, seconds: float) -> None:
+        """Close a connection whose client takes its response too slowly. Live sockets have their own rule."""
+        if self.transport is None or self._payload_parser is not None:
+            return
+        waiting = self.transport.get_write_buffer_size()
+        request = self._current_request
+        taken = (request.writer.output_size if request else 0) - (waiting and not_taken(self.transport))
+        if not waiting or request is not self._seen_request:
+            self._seen_at, self._seen_request, self._seen_taken = now, request, taken
+        elif now - self._seen_at >= seconds:
+            if taken - self._seen_taken < LEAST_BYTES_A_SECOND * seconds:
+                self.transport.abort()
+            self._seen_at, self._seen_taken = now, taken
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            # The client has left.
+            raise exc
+        if request.writer.output_size > 0:
+            raise ConnectionError("the response has begun: no other one can be sent")
+        if isinstance(exc, UnicodeEncodeError) and hdrs.EXPECT in request.headers:
+            # At an unknown path aiohttp quotes the expectation, which may have bytes that are no text.
+            status = 417
+        if status == 500:
+            log.error("request failed outside the application", exc_info=exc)
+        response = reply_last(BY_STATUS.get(status, Problem)(), request)
+        response.headers["X-Request-ID"] = request_id(request)
+        add_usual(response)
+        return response
+
+
+class ProblemServer(web.Server):
+    """Handles connections by `ProblemHandler`, and closes those that it has no file descriptors for."""
+
+    def __init__(self, *arguments: Any, descriptors: Descriptors, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._descriptors = descriptors
+        self.unfinished = Unfinished(UNFINISHED_BYTES)
+        self.is_ending = False
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        descriptor = transport.get_extra_info("socket").fileno()
+        if not self._descriptors.are_scarce(descriptor):
+            return
+        self._close_idle()
+        if not self._descriptors.suffice(descriptor, self._loop.time()):
+            # Not at once: the handler is not ready yet.
+            self._loop.call_soon(transport.abort)
+
+    def _close_idle(self) -> None:
+        """Close the connections that have been idle longest: looking for them takes time, so some at once."""
+        handlers = (handler for handler in self.connections if isinstance(handler, ProblemHandler))
+        idle = [(until, handler) for handler in handlers if (until := handler.idle_until) is not None]
+        for _, handler in nsmallest(max(IDLE_CLOSED, len(idle) // 64), idle, key=itemgetter(0)):
+            handler.force_close()
+
+    def pre_shutdown(self) -> None:
+        self.is_ending = True
+        super().pre_shutdown()
+
+    def __call__(self) -> RequestHandler:
+        return ProblemHandler(self, loop=self._loop, **self._kwargs)
+
+    async def sweep(self) -> None:
+        """Close connections that are dead, silent or stalled."""
+        now, seconds = self._loop.time(), ENDING_SECONDS if self.is_ending else STALLED_SECONDS
+        for handler in self.connections:
+            if isinstance(handler, ProblemHandler):
+                handler.close_if_dead()
+                handler.close_if_silent(now)
+                handler.close_if_stalled(now, seconds)
