@@ -132,4 +132,4 @@ async def test_a_webhook_that_stops_the_sender_is_turned_off_and_no_other_one_is
         await receiver.has(1)
     reason = await sql.fetchval("SELECT disabled_reason FROM webhooks WHERE id = $1", hostile["id"])
     assert reason == "Its TLS handshake takes too much of a processor's time."
-    assert await sql.fetchval("SELECT count(*) FROM webhooks WHERE is_active") == 2
+    assert await sql.fetchval("SELECT count(*) FROM webhooks WHERE is_active AND user_id = $1", other.id) == 2
