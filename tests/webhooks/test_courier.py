@@ -31,6 +31,14 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "SWEEP_SECONDS", 0.05)
 
 
+@pytest.fixture
+def trusted_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """Give a trusted TLS of localhost. Ask for it before the service, whose sender gets the environment when it starts."""
+    made, context = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made))
+    return context
+
+
 # What comes
 
 
@@ -401,38 +409,33 @@ async def test_a_certificate_that_nobody_vouches_for(user: Person, tmp_path: Pat
         assert (await attempted(user, webhook))["error"] == "certificate is not valid"
 
 
-async def test_no_group_that_takes_long_is_agreed_on(user: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, context = certificate(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(made))
+async def test_no_group_that_takes_long_is_agreed_on(trusted_tls: ssl.SSLContext, user: Person, tmp_path: Path) -> None:
     subprocess.run(["openssl", "dhparam", "-dsaparam", "-out", tmp_path / "dh.pem", "2048"], check=True, capture_output=True)
-    context.load_dh_params(str(tmp_path / "dh.pem"))
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("DHE+AESGCM")
+    trusted_tls.load_dh_params(str(tmp_path / "dh.pem"))
+    trusted_tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    trusted_tls.set_ciphers("DHE+AESGCM")
 
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
-    async with listening(say, context) as port:
+    async with listening(say, trusted_tls) as port:
         webhook = await make_webhook(user, f"https://localhost:{port}/")
         await user.receive()
         # The other side's alert may come before or after the end of the connection.
         assert (await attempted(user, webhook))["error"] in ("TLS failed", "the address cannot be reached")
 
 
-async def test_https_asks_for_the_name(user: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, context = certificate(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(made))
+async def test_https_asks_for_the_name(trusted_tls: ssl.SSLContext, user: Person) -> None:
     names: list[str | None] = []
     heads: list[bytes] = []
-    context.sni_callback = lambda _socket, name, _context: names.append(name)
-    assert isinstance(context, ssl.SSLContext)
+    trusted_tls.sni_callback = lambda _socket, name, _context: names.append(name)
 
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
-    async with listening(say, context) as port:
+    async with listening(say, trusted_tls) as port:
         webhook = await make_webhook(user, f"https://localhost:{port}/a?b=c")
         await user.receive()
         assert (await attempted(user, webhook))["error"] is None
