@@ -13,7 +13,7 @@ from fw.background import BACKGROUND, Background
 from fw.config import CONFIG, Config
 from fw.database.bus import BUS, INBOXES, SESSIONS, make_bus
 from fw.database.bus import OUTBOX as OUTBOX_HINTS
-from fw.database.caretaker import Caretaker
+from fw.database.caretaker import caretaker
 from fw.database.listener import LISTENER, Demand, Listener
 from fw.database.pool import DATABASE, Database
 from fw.database.purge import Purge
@@ -98,7 +98,7 @@ def create_app(config: Config) -> web.Application:
     )
     app.cleanup_ctx.extend(context(part) for part in parts)
     if config.is_embedded:
-        app.cleanup_ctx.append(context(Caretaker(config.data_dir, background)))
+        app.cleanup_ctx.append(context(caretaker(config.data_dir, background)))
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(end_waits)
     add_routes(app, routes_of(config), config)

@@ -54,7 +54,7 @@ def check(metadata: dict[str, Any]) -> None:
     except TypeError:
         # A long integer, a lone surrogate, or too many levels.
         written = b""
-    # What no brace nor escape stands in is flat and harmless: most of what is sent.
+    # With no further brace, no bracket and no escape it is flat and can be stored: most of what is sent.
     if not written or written.count(b"{") > 1 or b"[" in written or b"\\u" in written:
         check_values(metadata)
         written = dump(metadata).encode()

@@ -18,7 +18,7 @@ import uvloop
 
 from fw.config import ConfigError
 from tests.bench import plot
-from tests.bench.bench import Bench
+from tests.bench.bench import MOST_ITEMS, Bench
 from tests.bench.cluster import Cluster, run_cluster
 from tests.bench.load import Missing, find_wrk
 from tests.bench.report import Section
@@ -32,7 +32,6 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Awaitable[Section]]]] = {
     "e": growth.run,
     "f": watching.run,
 }
-MOST_ITEMS: Final = 1_000_000
 PACKAGES: Final = ("aiohttp", "asyncpg", "uvloop", "fastapi", "uvicorn", "sqlalchemy", "psycopg2-binary")
 
 

@@ -4,9 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from tests.bench.cluster import Account, Cluster, Store
 from tests.bench.servers import Server, serve
+
+MOST_ITEMS: Final = 1_000_000
+"""How many items are stored at most, unless more are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Bench:
     cluster: Cluster
     folder: Path
     seconds: int
-    most_items: int = 1_000_000
+    most_items: int = MOST_ITEMS
 
     @asynccontextmanager
     async def site(

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -50,7 +50,5 @@ def with_certificates(count: int) -> Talk:
     return talk
 
 
-async def requests_without_end() -> AsyncIterator[bytes]:
-    """Give records full of HelloRequest, which a client skips (RFC 5246, 7.4.1.1)."""
-    while True:
-        yield records(message(0, b"") * 4096) * 16
+HELLO_REQUESTS: Final = records(message(0, b"") * 4096) * 16
+"""Records full of HelloRequest, of which a client skips any number (RFC 5246, 7.4.1.1)."""
