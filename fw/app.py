@@ -55,8 +55,8 @@ def create_app(config: Config) -> web.Application:
     database = app[DATABASE] = Database(config)
     feed = app[FEED] = Feed(database)
     demand = Demand()
-    hub = app[HUB] = Hub(database, feed, demand, background)
     readers = app[READERS] = Readers(database, background)
+    hub = app[HUB] = Hub(database, feed, readers, demand, background)
     newcomers = app[NEWCOMERS] = Newcomers()
     turns = app[TURNS] = Turns("requests-at-once", max(1, min(config.db_pool - 2, REQUESTS_AT_ONCE)))
     long_turns = app[LONG_TURNS] = Turns("searches-at-once", SEARCHES_AT_ONCE)
@@ -116,5 +116,4 @@ def context(part: AbstractAsyncContextManager[Any]) -> Callable[[web.Application
 
 
 async def end_waits(app: web.Application) -> None:
-    app[NEWCOMERS].close()
     app[HUB].close()

@@ -133,7 +133,7 @@ async def test_one_reader_that_cannot_be_written_to_harms_no_other(
 
         def abort(self) -> None: ...
 
-    monkeypatch.setattr(sockets[0], "_transport", Dead())
+    monkeypatch.setattr(sockets[0], "transport", Dead())
     for number in range(3):
         await user.receive(f"{number}")
     assert [(await event(well))["feedback"]["message"] for _ in range(3)] == ["0", "1", "2"]

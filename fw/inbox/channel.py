@@ -1,9 +1,10 @@
 """The live channel: the changes of an inbox over a WebSocket, from the reader's cursor on."""
 
-import logging
+import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
-from aiohttp import WSMsgType, hdrs, web
+from aiohttp import hdrs, web
 from marshmallow import fields
 from marshmallow.validate import Equal
 
@@ -24,7 +25,8 @@ from fw.errors import (
 from fw.inbox.hub import HUB
 from fw.inbox.newcomers import NEWCOMERS
 from fw.inbox.readers import READERS
-from fw.inbox.sockets import CLOSE_SECONDS, Close, FloodError, Socket, end, next_message, say_goodbye
+from fw.inbox.sockets import Socket
+from fw.inbox.websocket import Close, upgrade
 from fw.web.address import caller_bucket
 from fw.web.fields import BIGGEST, Whole, says
 from fw.web.operation import Answer, operation
@@ -33,12 +35,9 @@ from fw.web.request import parse_object, read_query, validate
 from fw.web.route import Access
 from fw.web.schemas import Body, Query
 
-log = logging.getLogger("fw.live")
-
 PROTOCOL: Final = "feedbackwave"
 BEARER: Final = "bearer."
 AUTH_SECONDS: Final = 10.0
-MESSAGE_BYTES: Final = 4096
 
 
 class Live(Query):
@@ -66,59 +65,48 @@ HELLO: Final = Hello()
 async def follow(request: web.Request) -> web.StreamResponse:
     """Send what happens to the caller's inbox until either side closes the socket."""
     refuse_foreign_origin(request)
-    since = read_query(request).get("since")
-    # No compression: it takes three times the memory, and frames would no longer be the same for all readers. No heartbeat
-    # of aiohttp's: it would close slow readers, which answer a ping only when they have read everything sent before it.
-    ws = web.WebSocketResponse(
-        protocols=(PROTOCOL,), compress=False, autoping=False, autoclose=False, max_msg_size=MESSAGE_BYTES
-    )
-    if request.method != hdrs.METH_GET or not ws.can_prepare(request):
+    socket = request.app[HUB].make_socket(read_query(request).get("since"))
+    ready = web.WebSocketResponse(protocols=(PROTOCOL,)).can_prepare(request)
+    if request.method != hdrs.METH_GET or not ready:
         raise UpgradeRequired
-    try:
-        await follow_caller(request, ws, since)
-    finally:
-        if ws.prepared and request.transport is not None:
-            await end(ws, request.transport)
-    return ws
+    token = token_of(request)
+    if token is None:
+        return await follow_later(request, ready.protocol, socket)
+    # A bad token is told after the upgrade, where browsers see it.
+    caller = await caller_of(request, token)
+    if caller is None:
+        response = await open_socket(request, ready.protocol, socket)
+        socket.close(Close.UNAUTHORIZED)
+        return response
+    request[CALLER] = caller
+    async with request.app[READERS].place_to_keep(caller.user_id):
+        response = await open_socket(request, ready.protocol, socket)
+    request.app[HUB].follow(socket, caller)
+    return response
 
 
-async def follow_caller(request: web.Request, ws: web.WebSocketResponse, since: int | None) -> None:
-    """Find out whose socket it is, before the upgrade or after it, and send what happens to the inbox."""
-    # Every local name lives as long as the socket, so the token gets none.
-    caller = await caller_of(request, token_of(request))
-    if token_of(request) is None:
-        await follow_later(request, ws, since)
-    elif caller is None:
-        await ws.prepare(request)
-        await part(request, ws, Close.UNAUTHORIZED)
-    else:
-        async with request.app[READERS].place(caller.user_id):
-            await ws.prepare(request)
-            await send_changes(request, ws, caller, since)
+async def open_socket(request: web.Request, protocol: str | None, socket: Socket) -> web.StreamResponse:
+    response = await upgrade(request, protocol, socket)
+    request.app[HUB].welcome(socket)
+    return response
 
 
-async def part(request: web.Request, ws: web.WebSocketResponse, reason: Close) -> None:
-    if request.transport is not None:
-        await say_goodbye(ws, request.transport, reason, CLOSE_SECONDS)
-
-
-async def follow_later(request: web.Request, ws: web.WebSocketResponse, since: int | None) -> None:
-    """Wait for the token of a socket that came without one, then follow. Raises `TooManyRequests` before the upgrade only."""
-    try:
-        with request.app[NEWCOMERS].admitted(caller_bucket(request)):
-            await ws.prepare(request)
-            caller = await first_message(request, ws)
-            if isinstance(caller, Close):
-                await part(request, ws, caller)
-                return
-        async with request.app[READERS].place(caller.user_id):
-            await send_changes(request, ws, caller, since)
-    except TooManyRequests:
-        if not ws.prepared:
-            raise
-        await part(request, ws, Close.TOO_MANY)
-    except Unavailable:
-        await part(request, ws, Close.RESTART)
+async def follow_later(request: web.Request, protocol: str | None, socket: Socket) -> web.StreamResponse:
+    """Follow once the token has come in the first message. Raises `TooManyRequests` before the upgrade only."""
+    first = socket.first_message()
+    with request.app[NEWCOMERS].admitted(caller_bucket(request)):
+        response = await open_socket(request, protocol, socket)
+        caller = await caller_of_message(request, socket, first)
+    if caller is not None:
+        request[CALLER] = caller
+        try:
+            await request.app[READERS].take(caller.user_id)
+            request.app[HUB].follow(socket, caller)
+        except TooManyRequests:
+            socket.close(Close.TOO_MANY)
+        except Unavailable:
+            socket.close(Close.RESTART)
+    return response
 
 
 def refuse_foreign_origin(request: web.Request) -> None:
@@ -160,38 +148,23 @@ async def caller_of(request: web.Request, token: str | None) -> Caller | None:
     return caller
 
 
-async def first_message(request: web.Request, ws: web.WebSocketResponse) -> Caller | Close:
-    """Wait for `{"type": "auth", "token": ...}`. Returns whose token it is, or why the socket has to be closed."""
-    newcomers = request.app[NEWCOMERS]
+async def caller_of_message(request: web.Request, socket: Socket, first: Awaitable[bytes | None]) -> Caller | None:
+    """Wait for `{"type": "auth", "token": ...}`. Returns whose token it is; None if the socket has ended, or been closed."""
     try:
-        # Not receive(timeout=): each pong would start that time again.
-        async with newcomers.timeout(AUTH_SECONDS):
-            message = await next_message(ws)
+        async with asyncio.timeout(AUTH_SECONDS):
+            message = await first
+        if message is None:
+            return None
+        hello = validate(HELLO, parse_object(message))
+        caller = await caller_of(request, hello["token"])
     except TimeoutError:
-        return Close.RESTART if newcomers.is_closed else Close.UNAUTHORIZED
-    except FloodError:
-        message = None
-    if message is None or message.type is not WSMsgType.TEXT:
-        return Close.FORBIDDEN_MESSAGE
-    try:
-        hello = validate(HELLO, parse_object(message.data.encode("utf-8", "surrogatepass")))
+        caller = None
     except (MalformedJson, Invalid):
-        return Close.FORBIDDEN_MESSAGE
-    return await caller_of(request, hello["token"]) or Close.UNAUTHORIZED
-
-
-async def send_changes(request: web.Request, ws: web.WebSocketResponse, caller: Caller, since: int | None) -> None:
-    """Send what happens to the caller's inbox until either side closes the socket."""
-    transport = request.transport
-    if transport is None:
-        return
-    request[CALLER] = caller
-    socket = Socket(ws, transport, request.writer, caller.user_id, caller.session_id, since)
-    try:
-        await request.app[HUB].follow(socket, caller.seconds_left)
-    except ConnectionError:
-        transport.abort()
-    except Exception:
-        # After the upgrade no HTTP response can be sent, so the close code tells.
-        log.exception("live channel failed")
-        await part(request, ws, Close.FAILED)
+        socket.close(Close.FORBIDDEN_MESSAGE)
+        return None
+    except Unavailable:
+        socket.close(Close.RESTART)
+        return None
+    if caller is None:
+        socket.close(Close.UNAUTHORIZED)
+    return caller

@@ -4,19 +4,23 @@ import asyncio
 import logging
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from time import time
 from typing import Final, Self
 
 from aiohttp import web
 
+from fw.accounts.tokens import Caller
 from fw.background import Background
 from fw.database.listener import Demand
 from fw.database.pool import Database
 from fw.errors import Problem, Unauthorized, Unavailable
 from fw.inbox.feed import Feed, Reading
-from fw.inbox.sockets import Close, Socket, as_frames
+from fw.inbox.frames import as_frames
+from fw.inbox.readers import Readers
+from fw.inbox.sockets import Socket
+from fw.inbox.websocket import CLOSE_SECONDS, Close
 
 log = logging.getLogger("fw.hub")
 
@@ -53,14 +57,18 @@ class Hub:
     A reader watches, or joins, before it reads, so a change in between is not missed.
     """
 
-    def __init__(self, database: Database, feed: Feed, demand: Demand, background: Background) -> None:
+    def __init__(self, database: Database, feed: Feed, readers: Readers, demand: Demand, background: Background) -> None:
         self._database = database
         self._feed = feed
+        self._readers = readers
         self._demand = demand
         self._watches: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._rooms: dict[str, Room] = {}
         self._moved: set[str] = set()
         self._to_check: set[str] = set()
+        self._open: set[Socket] = set()
+        self._catching_up: set[asyncio.Task[None]] = set()
+        self._all_left = asyncio.Event()
         self._work = asyncio.Event()
         self._tasks = (
             background.task("hub", self._pump),
@@ -80,41 +88,88 @@ class Hub:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """Wait a while for the sockets to leave, which `close` has told to; cut those that do not."""
+        self.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS + 1):
+                while self._open:
+                    self._all_left.clear()
+                    await self._all_left.wait()
+        for socket in self._open:
+            socket.abort()
+        for catching_up in self._catching_up:
+            catching_up.cancel()
+        await asyncio.gather(*self._catching_up, return_exceptions=True)
         for task in self._tasks:
             await task.__aexit__()
 
-    async def follow(self, socket: Socket, seconds: float) -> None:
-        """Send a reader every change after its cursor until it leaves or its session ends, after so many seconds."""
-        self._join(socket)
-        try:
-            # The session may have ended between its check and now.
-            self.check_sessions([socket.user_id])
-            reason = await socket.run(self._catch_up, seconds)
-            if reason:
-                self.closed[reason] += 1
-        finally:
-            self._leave(socket)
+    def make_socket(self, since: int | None) -> Socket:
+        """Make a socket, for a reader at a cursor; the next thing is to give it a connection, then `welcome`."""
+        return Socket(since, self._forget)
 
-    async def _catch_up(self, socket: Socket) -> Close | None:
-        """Send a reader what it has missed, and make it live without a gap. Returns why the socket must close, or None."""
+    def welcome(self, socket: Socket) -> None:
+        """Take in a socket that has its connection now."""
+        self._open.add(socket)
         if self.is_closed:
-            return Close.RESTART
+            socket.close(Close.RESTART)
+
+    def follow(self, socket: Socket, caller: Caller) -> None:
+        """Send a caller every change after the socket's cursor, until either side closes it or the session ends.
+
+        The caller has a reader's place for it, which is given back then.
+        """
+        if socket not in self._open:
+            # The reader has left already.
+            self._readers.give_back(caller.user_id)
+            return
+        socket.caller = caller
+        self._join(socket)
+        # The session may have ended between its check and now.
+        self.check_sessions([caller.user_id])
+        self._start_catching_up(socket)
+
+    def _forget(self, socket: Socket) -> None:
+        """Called once a socket's connection is gone."""
+        self._open.discard(socket)
+        if not self._open:
+            self._all_left.set()
+        if socket.caller is not None:
+            self._leave(socket)
+            self._readers.give_back(socket.user_id)
+            if socket.code is not None:
+                self.closed[socket.code] += 1
+
+    def _start_catching_up(self, socket: Socket) -> None:
+        task = asyncio.create_task(self._catch_up(socket), name="catch up")
+        self._catching_up.add(task)
+        task.add_done_callback(self._catching_up.discard)
+
+    async def _catch_up(self, socket: Socket) -> None:
+        """Send a reader what it has missed, and make it live without a gap."""
         try:
             await self._replay(socket)
         except Unauthorized:
-            return Close.UNAUTHORIZED
+            socket.close(Close.UNAUTHORIZED)
         except Unavailable:
-            return Close.RESTART
-        return None
+            socket.close(Close.RESTART)
+        except ConnectionError:
+            # The socket has ended meanwhile.
+            pass
+        except Exception:
+            log.exception("live channel failed")
+            socket.close(Close.FAILED)
 
     async def _replay(self, socket: Socket) -> None:
+        """Write to a reader until it is live. Raises `ConnectionError` if it has left."""
+        room = self._rooms[socket.user_id]
         is_behind = True
         while is_behind:
             await socket.drain()
-            room = self._rooms[socket.user_id]
             async with room.replay:
                 moves = room.moves
                 reading = await self._feed.read(socket.user_id, FROM_NOW if socket.cursor is None else socket.cursor)
+                if socket.is_over:
+                    return
                 self.sent += socket.replay(reading)
             is_behind = reading.more or not self._go_live(socket, moves)
             # Else its rows stay in memory beside the frames written from them while the reader takes those.
@@ -196,9 +251,8 @@ class Hub:
         self.is_closed = True
         for user_id in self._watches:
             self._wake_watchers(user_id)
-        for room in self._rooms.values():
-            for socket in room.sockets:
-                socket.hurry(Close.RESTART)
+        for socket in list(self._open):
+            socket.hurry(Close.RESTART)
 
     def _wake_watchers(self, user_id: str) -> None:
         for moved in self._watches.get(user_id, ()):
@@ -223,9 +277,8 @@ class Hub:
 
     async def _tend(self) -> None:
         now = asyncio.get_running_loop().time()
-        for room in list(self._rooms.values()):
-            for socket in room.sockets:
-                socket.tend(now)
+        for socket in list(self._open):
+            socket.tend(now)
 
     async def _send(self) -> None:
         batch = list(islice(self._moved, AT_ONCE))
@@ -263,24 +316,27 @@ class Hub:
     def _deliver_to(self, socket: Socket, reading: Reading, frames: bytes) -> None:
         try:
             socket.deliver(reading, frames)
+            if not socket.is_live:
+                self._start_catching_up(socket)
         # A fault of one reader must not stop the others; it can connect again with its cursor.
         except Exception as error:  # noqa: BLE001
             log.warning("a reader could not be written to", extra={"reason": type(error).__name__})
-            socket.close(Close.RESTART)
+            socket.abort()
 
     async def _close_ended(self) -> None:
         to_check, self._to_check = self._to_check, set()
         sockets = [socket for user_id in to_check if (room := self._rooms.get(user_id)) for socket in room.sockets]
+        callers = [socket.caller for socket in sockets if socket.caller]
         try:
             rows = await self._database.rows(
-                "sessions.dead_of", [socket.user_id for socket in sockets], [socket.session_id for socket in sockets]
+                "sessions.dead_of", [caller.user_id for caller in callers], [caller.session_id for caller in callers]
             )
         except Problem:
             self._to_check |= to_check
             raise
         ended = {row["id"] for row in rows}
         for socket in sockets:
-            if socket.session_id in ended:
+            if socket.caller and socket.caller.session_id in ended:
                 socket.close(Close.UNAUTHORIZED)
 
 

@@ -1,9 +1,8 @@
 """Sockets that have not sent a token yet: how many there may be, from one address and in total."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from aiohttp import web
@@ -20,26 +19,7 @@ class Newcomers:
 
     def __init__(self) -> None:
         self._by_address: Counter[str] = Counter()
-        self._waits: set[asyncio.Timeout] = set()
-        self.is_closed = False
         self.count = 0
-
-    def close(self) -> None:
-        """End all waits: the server is stopping."""
-        self.is_closed = True
-        for wait in self._waits:
-            if not wait.expired():
-                wait.reschedule(asyncio.get_running_loop().time())
-
-    @asynccontextmanager
-    async def timeout(self, seconds: float) -> AsyncIterator[None]:
-        """Bound a block to so many seconds, and to when the server stops. Raises `TimeoutError`."""
-        async with asyncio.timeout(0 if self.is_closed else seconds) as wait:
-            self._waits.add(wait)
-            try:
-                yield
-            finally:
-                self._waits.discard(wait)
 
     @contextmanager
     def admitted(self, address: str) -> Iterator[None]:

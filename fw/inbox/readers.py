@@ -93,6 +93,16 @@ class Readers:
         finally:
             self.give_back(user_id)
 
+    @asynccontextmanager
+    async def place_to_keep(self, user_id: str) -> AsyncIterator[None]:
+        """Take a place, and give it back only if the block fails. Raises `TooManyRequests`, `Unavailable`."""
+        await self.take(user_id)
+        try:
+            yield
+        except BaseException:
+            self.give_back(user_id)
+            raise
+
     def give_back(self, user_id: str) -> None:
         self._places[user_id].used -= 1
         self._free.add(user_id)

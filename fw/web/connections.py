@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from heapq import nsmallest
 from operator import itemgetter
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.http_websocket import WebSocketReader
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 from yarl import URL
@@ -35,9 +33,6 @@ UNFINISHED_BYTES: Final = 32 * 1024 * 1024
 """How much may have come of all requests that are not whole yet: some 500 of the longest, and twice that of memory."""
 REQUEST_BYTES: Final = 128 * 1024
 """After so much of one request no more is parsed. A body has 64 KiB; the rest is for heads and for the sizes of chunks."""
-READER_BYTES: Final = 32 * 1024
-READER_BYTES_A_SECOND: Final = 4 * 1024
-"""How much the client of a live socket may send: a token, pongs and a close. Each frame takes time, an empty one too."""
 DEEPEST: Final = 20
 """How many slashes a path may have; none of ours has half as many."""
 NOWHERE: Final = URL("/-")
@@ -70,7 +65,6 @@ class ProblemHandler(RequestHandler):
         "_seen_request",
         "_seen_taken",
         "_unfinished",
-        "_upgraded_at",
     )
 
     def __init__(self, manager: "ProblemServer", **options: Any) -> None:
@@ -90,13 +84,7 @@ class ProblemHandler(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse no more of what a client sends than honest ones need: each byte takes time."""
         size = len(data)
-        if self._payload_parser is not None:
-            self._received += size
-            if self._received > READER_BYTES + READER_BYTES_A_SECOND * (self._loop.time() - self._upgraded_at):
-                cast(asyncio.Transport, self.transport).abort()
-                return
-            super().data_received(data)
-        elif self._is_cut:
+        if self._is_cut:
             self._cut()
         else:
             count, was_body, was_whole = self._request_count, not self._body.is_eof(), not self._received
@@ -130,11 +118,6 @@ class ProblemHandler(RequestHandler):
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
-    def set_parser(self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None) -> None:
-        """Note when the connection became a live socket."""
-        self._received, self._upgraded_at = 0, self._loop.time()
-        super().set_parser(parser, data_received_cb)
-
     def _cut(self) -> None:
         """Drop what else comes. A request that is under way is answered first."""
         self._is_cut = True
@@ -161,8 +144,8 @@ class ProblemHandler(RequestHandler):
             self.transport.abort()
 
     def close_if_stalled(self, now: float, seconds: float) -> None:
-        """Close a connection whose client takes its response too slowly. Live sockets have their own rule."""
-        if self.transport is None or self._payload_parser is not None:
+        """Close a connection whose client takes its response too slowly."""
+        if self.transport is None:
             return
         waiting = self.transport.get_write_buffer_size()
         request = self._current_request
@@ -191,6 +174,25 @@ class ProblemHandler(RequestHandler):
         response.headers["X-Request-ID"] = request_id(request)
         add_usual(response)
         return response
+
+
+def hand_over(handler: RequestHandler, protocol: asyncio.Protocol) -> None:
+    """Give a connection that has been upgraded to another protocol; its handler has none from here on, and ends.
+
+    Raises `ConnectionError` if the client has left.
+    """
+    transport, tail = handler.transport, handler._message_tail
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError
+    # Else the handler would close it, and cancel what answers the request.
+    handler.transport = handler._task_handler = None
+    handler.connection_lost(None)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    transport.resume_reading()
+    if tail:
+        # The client did not wait for the answer.
+        protocol.data_received(tail)
 
 
 class ProblemServer(web.Server):

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from fw.inbox import sockets
+from fw.inbox import websocket
 from tests.support.people import PASSWORD
 from tests.support.processes import Process, fw
 from tests.support.waiting import until
@@ -204,19 +204,21 @@ async def test_a_flood_of_frames_stops_nobody_else(tmp_path: Path, database_url:
         assert (await owner.call("GET", "/api/auth/me"))["username"] == owner.name
 
 
-async def test_a_socket_that_ends_while_its_client_takes_nothing_is_cut(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sockets, "CLOSE_SECONDS", 0.2)
+async def test_a_socket_that_ends_while_its_client_takes_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_SECONDS", 0.2)
+    left = asyncio.Event()
+
+    class Follower(websocket.WebSocket):
+        def left(self) -> None:
+            left.set()
 
     async def follow(request: web.Request) -> web.StreamResponse:
-        ws = web.WebSocketResponse(autoclose=False)
-        await ws.prepare(request)
-        assert request.transport
+        follower = Follower()
+        response = await websocket.upgrade(request, None, follower)
         # More than any kernel takes.
-        request.transport.write(bytes(50_000_000))
-        await sockets.end(ws, request.transport)
-        return ws
+        follower.write(bytes(50_000_000))
+        follower.hurry(1012)
+        return response
 
     app = web.Application()
     app.router.add_get("/", follow)
@@ -226,13 +228,7 @@ async def test_a_socket_that_ends_while_its_client_takes_nothing_is_cut(
         upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'A' * 22}==")
         opened = await owner.open("/", *upgrade, buffer=4096)
         assert await asyncio.get_running_loop().sock_recv(opened, 12) == b"HTTP/1.1 101"
-
-        async def is_cut() -> bool:
-            assert server.runner
-            assert server.runner.server
-            return not server.runner.server.connections
-
-        await until(is_cut)
+        await asyncio.wait_for(left.wait(), 10)
         opened.close()
         await owner.http.close()
 
@@ -245,7 +241,9 @@ async def test_a_client_that_does_not_answer_the_close_is_told_once(tmp_path: Pa
         received = b""
         while part := await asyncio.wait_for(loop.sock_recv(opened, 65536), 20):
             received += part
-        assert received.endswith(b"}\x88\x02" + (4400).to_bytes(2, "big"))
+        told = b"\x88\x02" + (4400).to_bytes(2, "big")
+        assert received.endswith(told)
+        assert received.count(told) == 1
 
 
 async def test_a_token_is_not_logged_with_subprotocols_that_do_not_fit(tmp_path: Path, database_url: str) -> None:

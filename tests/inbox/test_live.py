@@ -408,7 +408,7 @@ async def test_a_reader_that_falls_behind_is_sent_the_rest_at_its_own_pace(
         number += 50
         assert number < 5000
     await asyncio.gather(*(user.receive("y" * 5000) for _ in range(200)))
-    assert socket._transport.get_write_buffer_size() < 50_000 + feed.MOST_BYTES + 100_000
+    assert socket.transport.get_write_buffer_size() < 50_000 + feed.MOST_BYTES + 100_000
     transport.resume_reading()
     assert [(await event(slow))["cursor"] for _ in range(number + 200)] == list(range(1, number + 201))
     await user.receive("live again")
@@ -437,7 +437,7 @@ async def test_reads_no_more_for_a_reader_that_has_left(user: Person, monkeypatc
     leaving._conn.transport.abort()
 
     async def is_gone() -> bool:
-        return bool(socket._transport.is_closing())
+        return bool(socket.transport.is_closing())
 
     await until(is_gone)
     may_read.set()
@@ -489,7 +489,7 @@ async def test_cuts_off_a_reader_that_takes_nothing_of_a_replay(user: Person, mo
 
     async def is_cut_off() -> bool:
         for socket in hub._rooms[user.id].sockets if user.id in hub._rooms else ():
-            assert socket._transport.get_write_buffer_size() < 500_000
+            assert socket.transport.get_write_buffer_size() < 500_000
         return bool(hub.closed[4408])
 
     await until(is_cut_off, seconds=30)
@@ -512,7 +512,7 @@ async def test_cuts_off_who_does_not_read_and_harms_nobody_else(user: Person, mo
     number = 1500
     for _ in range(number // 50):
         await asyncio.gather(*(user.receive("x" * 5000) for _ in range(50)))
-        assert max(socket._transport.get_write_buffer_size() for socket in sockets_of) < 50_000 + 2 * feed.MOST_BYTES
+        assert max(socket.transport.get_write_buffer_size() for socket in sockets_of) < 50_000 + 2 * feed.MOST_BYTES
 
     async def has_seen_all() -> bool:
         return len(seen) == number

@@ -16,7 +16,7 @@ from fw import __version__
 from fw.commands.doctor.finding import Finding, Subject, failed, ok, place, skipped, told, warning
 from fw.commands.strangers import read_start
 from fw.commands.tail.lines import read
-from fw.inbox.sockets import Close
+from fw.inbox.websocket import Close
 
 SMTP_SECONDS: Final = 4.0
 REFUSALS: Final = (Close.UNAUTHORIZED, Close.FORBIDDEN_MESSAGE)

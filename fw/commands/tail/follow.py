@@ -16,7 +16,7 @@ from fw.commands.tail.lines import line, position, read
 from fw.commands.tail.login import can_be_sent, kept_token, log_in, token_path
 from fw.commands.tail.troubles import UNUSABLE, closed, no_url, reason, redirected, refusal, server_url
 from fw.config import ConfigError
-from fw.inbox.sockets import Close
+from fw.inbox.websocket import Close
 from fw.terminal import complain
 
 RETRY_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)

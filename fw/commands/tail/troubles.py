@@ -12,7 +12,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from fw.config import ConfigError
-from fw.inbox.sockets import Close
+from fw.inbox.websocket import Close
 
 CLOSED: Final[Mapping[int, str]] = {
     Close.RESTART: "it restarts",

@@ -1,0 +1,174 @@
+"""What a live socket makes of the bytes that a client sends it (RFC 6455)."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+from fw.inbox.frames import FrameError, Opcode, frame, take_frame
+from tests.support.people import Person
+
+MASK = b"\x01\x02\x03\x04"
+HANDSHAKE = (
+    "GET /api/feedback/live HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+)
+
+
+def masked(payload: bytes, opcode: int = Opcode.TEXT, *, is_final: bool = True) -> bytes:
+    """Return a client's frame, as a browser makes it."""
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    hidden = bytes(byte ^ MASK[at % 4] for at, byte in enumerate(payload))
+    return bytes([(0x80 if is_final else 0) | opcode]) + length + MASK + hidden
+
+
+class Raw:
+    """A client that sends bytes of its own choice."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def next(self) -> tuple[int, bytes]:
+        """Return the next frame's opcode and payload."""
+        first, size = await asyncio.wait_for(self.reader.readexactly(2), 10)
+        if size == 126:
+            size = int.from_bytes(await self.reader.readexactly(2), "big")
+        return first & 15, await asyncio.wait_for(self.reader.readexactly(size), 10)
+
+    async def event(self) -> Any:
+        opcode, payload = await self.next()
+        assert opcode == Opcode.TEXT
+        return json.loads(payload)
+
+    async def close_code(self) -> int:
+        """Wait for the server's close, then for the end of the connection; return the code."""
+        while (found := await self.next())[0] != Opcode.CLOSE:
+            pass
+        self.writer.write(masked(found[1], Opcode.CLOSE))
+        assert await asyncio.wait_for(self.reader.read(), 10) == b""
+        return int.from_bytes(found[1], "big")
+
+
+@asynccontextmanager
+async def opened(client: TestClient, *, token: str = "", tail: bytes = b"") -> AsyncIterator[Raw]:
+    """Open a live socket by hand; `tail` is sent together with the handshake."""
+    url = client.make_url("/")
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    more = f"Authorization: Bearer {token}\r\n" if token else ""
+    writer.write(HANDSHAKE.format(host=f"{url.host}:{url.port}", more=more).encode() + tail)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    # The example of RFC 6455, 1.3.
+    assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in head
+    yield Raw(reader, writer)
+    writer.close()
+
+
+def greeting(user: Person) -> bytes:
+    return json.dumps({"type": "auth", "token": user.token}).encode()
+
+
+async def test_a_first_message_may_come_together_with_the_handshake(user: Person) -> None:
+    async with opened(user.client, tail=masked(greeting(user))) as raw:
+        assert (await raw.event())["event"] == "hello"
+
+
+async def test_a_first_message_may_come_in_fragments_with_a_ping_between_them(user: Person) -> None:
+    message = greeting(user)
+    frames = (
+        masked(message[:10], is_final=False),
+        masked(b"there?", Opcode.PING),
+        masked(message[10:99], Opcode.CONTINUATION, is_final=False),
+        masked(message[99:], Opcode.CONTINUATION),
+    )
+    async with opened(user.client) as raw:
+        # Byte by byte: no frame may depend on how it is cut into segments.
+        for byte in b"".join(frames):
+            raw.writer.write(bytes([byte]))
+            await raw.writer.drain()
+            await asyncio.sleep(0)
+        assert await raw.next() == (Opcode.PONG, b"there?")
+        assert (await raw.event())["event"] == "hello"
+        await user.receive()
+        assert (await raw.event())["event"] == "created"
+
+
+async def test_a_close_is_answered_and_ends_the_connection(user: Person) -> None:
+    async with opened(user.client, token=user.token) as raw:
+        assert (await raw.event())["event"] == "hello"
+        raw.writer.write(masked((1001).to_bytes(2, "big") + b"bye", Opcode.CLOSE) + masked(b"more"))
+        assert await raw.next() == (Opcode.CLOSE, (1000).to_bytes(2, "big"))
+        assert await asyncio.wait_for(raw.reader.read(), 10) == b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"\x81\x02{}", 1002),
+        (b"\xc1\x80" + MASK, 1002),
+        (b"\x83\x80" + MASK, 1002),
+        (masked(b"", Opcode.PING, is_final=False), 1002),
+        (b"\x89\xfe\x00\x7e" + MASK, 1002),
+        (masked(b"x", Opcode.CONTINUATION), 1002),
+        (masked(b"x", is_final=False) + masked(b"x"), 1002),
+        (b"\x81\xfe\x10\x01", 1009),
+        (b"\x81\xff" + b"\xff" * 8, 1009),
+        (masked(b"x" * 4000, is_final=False) + masked(b"x" * 97, Opcode.CONTINUATION), 1009),
+        (masked(b"\xff\xfe"), 1007),
+        (masked(b"{}", Opcode.BINARY), 4400),
+        (masked(b"{}"), 4400),
+    ],
+    ids=[
+        "unmasked",
+        "reserved",
+        "opcode",
+        "ping-fragment",
+        "ping-size",
+        "continues-nothing",
+        "interleaved",
+        "size",
+        "huge",
+        "fragments",
+        "no-text",
+        "binary",
+        "no-token",
+    ],
+)
+async def test_tells_what_was_wrong(client: TestClient, sent: bytes, code: int) -> None:
+    async with opened(client) as raw:
+        raw.writer.write(sent)
+        assert await raw.close_code() == code
+
+
+async def test_nothing_counts_after_a_broken_frame(user: Person) -> None:
+    async with opened(user.client) as raw:
+        raw.writer.write(b"\x81\x02{}" + masked(greeting(user)) * 3)
+        assert await raw.close_code() == 1002
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 125, 126, 127, 4096])
+def test_takes_apart_what_a_client_makes(size: int) -> None:
+    payload = bytes(number % 251 for number in range(size))
+    data = b"before" + masked(payload) + b"after"
+    for end in range(6, len(data) - 5):
+        assert take_frame(data[:end], 6) is None
+    assert take_frame(data, 6) == ((Opcode.TEXT, True, payload), len(data) - 5)
+
+
+def test_an_error_says_with_which_code_to_close() -> None:
+    with pytest.raises(FrameError) as raised:
+        take_frame(b"\x81\x00", 0)
+    assert raised.value.code == 1002
+
+
+@pytest.mark.parametrize(
+    ("size", "head"),
+    [(0, b"\x81\x00"), (125, b"\x81\x7d"), (126, b"\x81\x7e\x00\x7e"), (65536, b"\x81\x7f" + (65536).to_bytes(8, "big"))],
+)
+def test_writes_the_shortest_length(size: int, head: bytes) -> None:
+    assert frame(bytes(size)) == head + bytes(size)
