@@ -12,7 +12,7 @@ from fw.config import Config
 from fw.database.pool import Database, Row
 from fw.outbox.worker import Job, Later, Never
 from fw.webhooks.fields import why_refused
-from fw.webhooks.outcome import TOO_SLOW_TLS, Outcome
+from fw.webhooks.outcome import LOST, TOO_SLOW_TLS, Outcome
 from fw.webhooks.sender import Lost, Sender, StoodStill
 from fw.webhooks.signature import signed_headers
 from fw.webhooks.webhook import PING
@@ -26,7 +26,8 @@ PAUSE_SECONDS: Final = 60.0
 FAILING_SECONDS: Final = 5 * 86400.0
 TOTAL_SECONDS: Final = 15.0
 PROBE_SECONDS: Final = 6.0
-LOST_SECONDS: Final = 1.0
+MOST_COSTLY: Final = 10_000
+"""How many costly webhooks are known at most."""
 GONE: Final = 410
 ABOUT_SENDING: Final = frozenset(("url", "is_active", "secret", "old_secret", "type", "happened_at", "feedback_id"))
 """The columns of what is to be sent that are no part of the feedback."""
@@ -45,6 +46,8 @@ class WebhookCourier:
         # It makes one attempt at a time: if it stands still, it is known at which one.
         self._prober = Sender(allow_private=config.webhook_allow_private)
         self._is_probing = asyncio.Lock()
+        # Webhooks whose TLS takes much of a processor's time: they wait for each other, and nobody else for them.
+        self._costly: set[str] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,14 +78,22 @@ class WebhookCourier:
         keys = [key for key in (row["secret"], row["old_secret"]) if key]
         headers = signed_headers(job.id, int(time.time()), body, keys)
         try:
-            return await self._sender.send(row["url"], headers, body, TOTAL_SECONDS)
+            if job.key in self._costly:
+                outcome = await self._probe(row["url"], headers, body)
+            else:
+                outcome = await self._sender.send(row["url"], headers, body, TOTAL_SECONDS)
         except StoodStill:
-            return await self._probe(row["url"], headers, body)
+            outcome = await self._probe(row["url"], headers, body)
         except Lost:
-            raise Later("the sender was lost", LOST_SECONDS, is_counted=False) from None
+            outcome = LOST
+        if outcome.is_costly:
+            if len(self._costly) >= MOST_COSTLY:
+                self._costly.clear()
+            self._costly.add(job.key)
+        return outcome
 
     async def _probe(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Make an attempt by itself that was under way when the sender stood still."""
+        """Make an attempt by itself: it was under way when the sender stood still, or its TLS is known to be costly."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._is_probing.acquire()
@@ -93,7 +104,7 @@ class WebhookCourier:
         except StoodStill:
             return TOO_SLOW_TLS
         except Lost:
-            raise Later("the prober was lost", LOST_SECONDS, is_counted=False) from None
+            return LOST
         finally:
             self._is_probing.release()
 

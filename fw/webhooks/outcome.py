@@ -20,9 +20,12 @@ class Outcome(NamedTuple):
 
     status: int | None
     error: str
+    is_costly: bool = False
+    """Whether the receiver's TLS took much of a processor's time."""
 
 
-TOO_SLOW_TLS: Final = Outcome(None, "its TLS handshake takes too long")
+TOO_SLOW_TLS: Final = Outcome(None, "its TLS handshake takes too long", is_costly=True)
+LOST: Final = Outcome(None, "the process that sends webhooks ended")
 
 
 def answered(status: int) -> Outcome:

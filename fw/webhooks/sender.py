@@ -125,7 +125,7 @@ class Sender:
         if attempt is None or attempt.ended.done():
             return
         if "error" in told:
-            attempt.ended.set_result(Outcome(told["status"], told["error"]))
+            attempt.ended.set_result(Outcome(told["status"], told["error"], told["is_costly"]))
         else:
             attempt.is_connected = True
 

@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from asyncio import sslproto
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, Final, NoReturn, cast
 
@@ -16,7 +17,7 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, T
 from yarl import URL
 
 from fw import __version__
-from fw.webhooks.outcome import answered, failed
+from fw.webhooks.outcome import TOO_SLOW_TLS, answered, failed
 from fw.webhooks.sender import STOOD_STILL
 from fw.webhooks.session import open_session
 
@@ -29,20 +30,36 @@ STILL_SECONDS: Final = 1.5
 """How much of a processor's time may pass in one round of the event loop: an honest handshake takes some milliseconds."""
 TLS_BYTES: Final = 512 * 1024
 """How much may come on a connection with TLS, handshake included. OpenSSL skips any number of some messages."""
+COSTLY_SECONDS: Final = 0.02
+MOST_SECONDS: Final = 0.1
+"""How much of a processor's time TLS may take in an attempt; an honest receiver's takes some milliseconds."""
 NICENESS: Final = 5
 
 
-class BoundedTls(sslproto.SSLProtocol):
-    """Closes its connection once too much has come."""
+class Meter:
+    """How much of a processor's time TLS has taken in an attempt."""
 
-    _received = 0
+    seconds = 0.0
+
+
+METER: Final[ContextVar[Meter]] = ContextVar("meter")
+
+
+class BoundedTls(sslproto.SSLProtocol):
+    """Closes its connection once too much has come, or has taken too long to look at."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._received = 0
+        self._meter = METER.get()
 
     def buffer_updated(self, nbytes: int) -> None:
+        begun = time.thread_time()
+        super().buffer_updated(nbytes)
+        self._meter.seconds += time.thread_time() - begun
         self._received += nbytes
-        if self._received > TLS_BYTES:
+        if self._received > TLS_BYTES or self._meter.seconds > MOST_SECONDS:
             cast(asyncio.Transport, self._transport).abort()
-        else:
-            super().buffer_updated(nbytes)
 
 
 class Watch:
@@ -78,11 +95,15 @@ def tls_context() -> ssl.SSLContext:
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_ecdh_curve("prime256v1")
     context.set_alpn_protocols(["http/1.1"])
+    # A second handshake would come after the attempt has been told as connected.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     return context
 
 
 async def attempt(session: ClientSession, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
     """Make an attempt, and tell how it ended."""
+    meter = Meter()
+    METER.set(meter)
     try:
         async with session.post(
             URL(asked["url"], encoded=True),
@@ -96,6 +117,10 @@ async def attempt(session: ClientSession, asked: dict[str, Any], writer: asyncio
             outcome = answered(answer.status)
     except (ClientError, OSError, ValueError) as error:
         outcome = failed(error)
+    if meter.seconds > MOST_SECONDS:
+        outcome = TOO_SLOW_TLS
+    elif meter.seconds > COSTLY_SECONDS:
+        outcome = outcome._replace(is_costly=True)
     tell(writer, asked["number"], **outcome._asdict())
 
 

@@ -1,6 +1,7 @@
 """The process that sends webhooks: what receivers do to it stops nobody else, and it knows nothing that it does not need."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -8,12 +9,13 @@ import psutil
 import pytest
 from aiohttp import web
 
-from fw.webhooks.outcome import Outcome
+from fw.webhooks.outcome import LOST, TOO_SLOW_TLS, Outcome
 from fw.webhooks.sender import PROGRAM, Lost, Sender, StoodStill
+from fw.webhooks.sender_process import tls_context
 from tests.conftest import MakeUser
 from tests.support.hostile_tls import HELLO_REQUESTS, with_certificates
-from tests.support.people import Person
-from tests.support.receiver import Receiver, hanging, make_webhook, receiving
+from tests.support.people import Person, body
+from tests.support.receiver import Receiver, attempted, hanging, make_webhook, receiving
 from tests.support.servers import listening, silence
 from tests.support.waiting import until
 
@@ -92,6 +94,16 @@ async def test_a_handshake_that_takes_a_processor_for_itself_ends_it(sender: Sen
             await sender.send(f"https://localhost:{port}/", HEADERS, b"", 15)
 
 
+async def test_a_handshake_that_takes_much_of_a_processor_is_given_up(sender: Sender) -> None:
+    async with listening(with_certificates(1)) as port:
+        assert await sender.send(f"https://localhost:{port}/", HEADERS, b"", 15) == TOO_SLOW_TLS
+
+
+def test_makes_one_handshake_a_connection() -> None:
+    # A second one could be as hostile, after the first one was a good one.
+    assert tls_context().options & ssl.OP_NO_RENEGOTIATION
+
+
 async def test_a_handshake_without_end_is_cut_off(sender: Sender) -> None:
     sent = 0
 
@@ -108,6 +120,41 @@ async def test_a_handshake_without_end_is_cut_off(sender: Sender) -> None:
     assert outcome.error in ("the connection was closed without an answer", "the address cannot be reached", "TLS failed")
     # The kernel holds some megabytes of them.
     assert sent < 20_000_000
+
+
+async def test_costly_webhooks_wait_for_each_other_alone(
+    user: Person, make_user: MakeUser, receiver: Receiver, sql: asyncpg.Connection
+) -> None:
+    other = await make_user()
+    async with listening(with_certificates(1)) as port, silence() as silent_port:
+        costly = await make_webhook(user, f"https://localhost:{port}/")
+
+        async def is_off() -> bool:
+            return not await sql.fetchval("SELECT is_active FROM webhooks WHERE id = $1", costly["id"])
+
+        await user.receive("x")
+        await until(is_off, "the webhook to be turned off", seconds=30)
+        asked = {"is_active": True, "url": f"https://localhost:{silent_port}/"}
+        await body(await user.put(f"/api/webhooks/{costly['id']}", json=asked))
+        await user.receive("y")
+
+        async def is_apart() -> bool:
+            return len([child for child in psutil.Process().children() if PROGRAM in child.cmdline()]) == 2
+
+        await until(is_apart, "a second process to send what is costly")
+        await make_webhook(other, receiver.url)
+        await other.receive("z")
+        await receiver.has(1)
+
+
+async def test_an_attempt_that_ends_the_sender_counts(user: Person, receiver: Receiver) -> None:
+    receiver.answer = hanging
+    webhook = await make_webhook(user, receiver.url)
+    await user.receive()
+    await receiver.has(1)
+    process().kill()
+    found = await attempted(user, webhook)
+    assert (found["attempts"], found["error"]) == (1, LOST.error)
 
 
 async def test_a_webhook_that_stops_the_sender_is_turned_off_and_no_other_one_is(
