@@ -28,6 +28,7 @@ from fw.outbox.mail import MailCourier
 from fw.outbox.worker import OUTBOX, Outbox
 from fw.routes import ROUTES, routes_of
 from fw.telemetry.access_log import REQUEST_LOG, RequestLog
+from fw.telemetry.health import DATABASE_CHECK, DatabaseCheck
 from fw.telemetry.log_writer import LogWriter
 from fw.telemetry.metrics import METRICS, Metrics
 from fw.telemetry.sentry import ErrorTracking
@@ -72,6 +73,7 @@ def create_app(config: Config) -> web.Application:
     hints = {INBOXES: hub.wake, SESSIONS: hub.check_sessions, OUTBOX_HINTS: outbox.wake}
     listener = app[LISTENER] = Listener(bus, hints, hub.wake_all, demand, background)
     intake = app[INTAKE] = Intake(database, bus)
+    app[DATABASE_CHECK] = DatabaseCheck(database)
     app[COUNTERS] = Counters(database, background)
     app[KNOWN_INBOXES] = KnownInboxes()
     app[METRICS] = Metrics(

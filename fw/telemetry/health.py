@@ -13,7 +13,8 @@ from fw.accounts.authentication import bearer_token
 from fw.background import BACKGROUND
 from fw.config import CONFIG
 from fw.database.listener import LISTENER
-from fw.database.pool import DATABASE, Database
+from fw.database.pool import Database
+from fw.database.rotation import ASKER, itself
 from fw.database.statements import migration_ids
 from fw.errors import Problem, Unauthorized, Unavailable
 from fw.telemetry.access_log import REQUEST_LOG
@@ -23,6 +24,39 @@ from fw.web.response import reply
 from fw.web.schemas import Output
 
 READY_SECONDS: Final = 2.0
+FRESH_SECONDS: Final = 0.5
+"""How long what was found is told to others who ask."""
+
+
+class DatabaseCheck:
+    """Looks whether the database answers, and whether it has all migrations: once for all who ask at about the same time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._looking = asyncio.Lock()
+        self._looked_at = float("-inf")
+        self._found = False, False
+
+    async def look(self) -> tuple[bool, bool]:
+        async with self._looking:
+            clock = asyncio.get_running_loop().time
+            if clock() - self._looked_at > FRESH_SECONDS:
+                # Who takes the process out of service must not be kept waiting by those whom it serves.
+                ASKER.set(itself)
+                self._found = await asyncio.gather(self._database.ping(READY_SECONDS), self._is_migrated())
+                self._looked_at = clock()
+            return self._found
+
+    async def _is_migrated(self) -> bool:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                rows = await self._database.rows("migrations.applied")
+        except (Problem, TimeoutError):
+            return False
+        return {row["migration_id"] for row in rows} >= set(migration_ids())
+
+
+DATABASE_CHECK: Final[web.AppKey[DatabaseCheck]] = web.AppKey("database_check")
 
 
 class Health(Output):
@@ -46,12 +80,11 @@ async def alive(request: web.Request) -> web.Response:
 @operation("health_ready", Answer(200, Readiness()))
 async def ready(request: web.Request) -> web.Response:
     """Say whether the process can serve, or what it lacks."""
-    database = request.app[DATABASE]
-    answers, migrated = await asyncio.gather(database.ping(READY_SECONDS), is_migrated(database))
+    answers, is_migrated = await request.app[DATABASE_CHECK].look()
     stopped = request.app[BACKGROUND].stopped
     checks = {
         "database": answers,
-        "migrations": migrated,
+        "migrations": is_migrated,
         "listener": request.app[LISTENER].is_listening,
         "background": not stopped,
     }
@@ -73,12 +106,3 @@ async def metrics(request: web.Request) -> web.Response:
     request.app[REQUEST_LOG].flush()
     text = await request.app[METRICS].next_text()
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"})
-
-
-async def is_migrated(database: Database) -> bool:
-    try:
-        async with asyncio.timeout(READY_SECONDS):
-            rows = await database.rows("migrations.applied")
-    except (Problem, TimeoutError):
-        return False
-    return {row["migration_id"] for row in rows} >= set(migration_ids())

@@ -113,3 +113,39 @@ async def test_the_many_calls_of_one_do_not_hold_up_those_of_another(
     await asyncio.gather(*calls)
     # A call may run two or three statements, and others are answered between them.
     assert answered.index("read") < 8
+
+
+async def test_readiness_does_not_wait_for_visitors(
+    make_client: MakeClient, make_user: MakeUser, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fw.database.pool.USUAL_SECONDS", 60.0)
+    monkeypatch.setattr("fw.telemetry.health.READY_SECONDS", 60.0)
+    client: TestClient = await make_client(db_pool=1, trusted_proxies=1)
+    user = await make_user(client=client)
+    answered: list[str] = []
+
+    async def visit(number: int) -> None:
+        headers = {"X-Forwarded-For": f"192.0.2.{number}"}
+        assert (await client.get(f"/api/users/{user.username}", headers=headers)).status == 200
+        answered.append("visit")
+
+    async def look() -> None:
+        assert (await client.get("/health/ready")).status == 200
+        answered.append("ready")
+
+    turns = client.app[DATABASE]._turns  # type: ignore[index]
+
+    async def one_runs() -> bool:
+        return bool(turns.are_taken)
+
+    async def all_wait() -> bool:
+        return {kind: sum(map(len, lines.values())) for kind, lines in turns._lines.items()} == {Kind.ANYBODY: 20, Kind.OWN: 2}
+
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE users")
+        calls = [asyncio.create_task(visit(0))]
+        await until(one_runs)
+        calls += [asyncio.create_task(call) for call in [*map(visit, range(1, 21)), look()]]
+        await until(all_wait)
+    await asyncio.gather(*calls)
+    assert answered.index("ready") < 8
