@@ -33,6 +33,11 @@ UNFINISHED_BYTES: Final = 32 * 1024 * 1024
 """How much may have come of all requests that are not whole yet: some 500 of the longest, and twice that of memory."""
 REQUEST_BYTES: Final = 128 * 1024
 """After so much of one request no more is parsed. A body has 64 KiB; the rest is for heads and for the sizes of chunks."""
+REQUEST_LINES: Final = 1200
+"""About how many lines a request may have: 128 fields, and some 500 chunks with two each. A chunk takes as long as a kilobyte."""
+PIECE_BYTES: Final = 1024
+PIECE_LINES: Final = 256
+"""If more lines come at once, they are parsed in pieces."""
 DEEPEST: Final = 20
 """How many slashes a path may have; none of ours has half as many."""
 NOWHERE: Final = URL("/-")
@@ -59,6 +64,7 @@ class ProblemHandler(RequestHandler):
     __slots__ = (
         "_body",
         "_is_cut",
+        "_lines",
         "_made_at",
         "_received",
         "_seen_at",
@@ -76,33 +82,53 @@ class ProblemHandler(RequestHandler):
         self._made_at = self._seen_at = self._loop.time()
         self._seen_request: web.BaseRequest | None = None
         self._seen_taken = 0
-        # How many bytes of the request have come whose head or body is not complete, and that body.
-        self._received = 0
+        # How many bytes and lines of the request have come whose head or body is not complete, and that body.
+        self._received = self._lines = 0
         self._body: StreamReader = EMPTY_PAYLOAD
         self._is_cut = False
 
     def data_received(self, data: bytes) -> None:
-        """Parse no more of what a client sends than honest ones need: each byte takes time."""
-        size = len(data)
+        """Parse no more of what a client sends than honest ones need: each byte takes time, and each chunk of a body."""
         if self._is_cut:
             self._cut()
+        elif (lines := data.count(b"\r\n")) <= PIECE_LINES:
+            self._feed(data, lines)
+        else:
+            # Many requests at once, or small chunks: it is looked at between the pieces which of both.
+            for start in range(0, len(data), PIECE_BYTES):
+                piece = data[start : start + PIECE_BYTES]
+                self._feed(piece, piece.count(b"\r\n"))
+                if self._is_cut:
+                    break
+
+    def _feed(self, data: bytes, lines: int) -> None:
+        size = len(data)
+        if self._lines + lines > REQUEST_LINES:
+            self._refuse_body()
         else:
             count, was_body, was_whole = self._request_count, not self._body.is_eof(), not self._received
             super().data_received(data)
             if self._request_count != count:
                 # More requests may have come at once: the last one may have more to come.
                 self._body = self._messages[-1][1]
-                self._received = 0 if self._body.is_eof() else 1
+                self._received, self._lines = 0 if self._body.is_eof() else 1, 0
             elif was_body and self._body.is_eof():
-                self._received = 0
+                self._received = self._lines = 0
             else:
                 self._received += size
+                self._lines += lines
                 if self._received > REQUEST_BYTES:
                     self._cut()
             if self._received:
                 self._unfinished.add(self, size)
             elif not was_whole:
                 self._unfinished.discard(self)
+
+    def _refuse_body(self) -> None:
+        """Have whoever reads the body fail, and wait for no more of it."""
+        self._body.set_exception(web.RequestPayloadError("too many chunks"))
+        self._lingering_time = 0.0
+        self._cut()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._unfinished.discard(self)
