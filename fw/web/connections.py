@@ -34,7 +34,7 @@ UNFINISHED_BYTES: Final = 32 * 1024 * 1024
 REQUEST_BYTES: Final = 128 * 1024
 """After so much of one request no more is parsed. A body has 64 KiB; the rest is for heads and for the sizes of chunks."""
 REQUEST_LINES: Final = 1200
-"""About how many lines a request may have: 128 fields, and some 500 chunks with two each. A chunk takes as long as a kilobyte."""
+"""About how many lines a request may have: 128 fields, and some 500 chunks with two each. A chunk takes as long as a kB."""
 PIECE_BYTES: Final = 1024
 PIECE_LINES: Final = 256
 """If more lines come at once, they are parsed in pieces."""
@@ -97,11 +97,11 @@ class ProblemHandler(RequestHandler):
             # Many requests at once, or small chunks: it is looked at between the pieces which of both.
             for start in range(0, len(data), PIECE_BYTES):
                 piece = data[start : start + PIECE_BYTES]
-                self._feed(piece, piece.count(b"\r\n"))
-                if self._is_cut:
+                if not self._feed(piece, piece.count(b"\r\n")):
                     break
 
-    def _feed(self, data: bytes, lines: int) -> None:
+    def _feed(self, data: bytes, lines: int) -> bool:
+        """Parse what has come. Returns whether more may be parsed."""
         size = len(data)
         if self._lines + lines > REQUEST_LINES:
             self._refuse_body()
@@ -123,6 +123,7 @@ class ProblemHandler(RequestHandler):
                 self._unfinished.add(self, size)
             elif not was_whole:
                 self._unfinished.discard(self)
+        return not self._is_cut
 
     def _refuse_body(self) -> None:
         """Have whoever reads the body fail, and wait for no more of it."""
