@@ -329,14 +329,14 @@ class Hub:
         callers = [socket.caller for socket in sockets if socket.caller]
         try:
             rows = await self._database.rows(
-                "sessions.dead_of", [caller.user_id for caller in callers], [caller.session_id for caller in callers]
+                "sessions.live_of", [caller.user_id for caller in callers], [caller.session_id for caller in callers]
             )
         except Problem:
             self._to_check |= to_check
             raise
-        ended = {row["id"] for row in rows}
+        live = {row["id"] for row in rows}
         for socket in sockets:
-            if socket.caller and socket.caller.session_id in ended:
+            if socket.caller and socket.caller.session_id not in live:
                 socket.close(Close.UNAUTHORIZED)
 
 

@@ -6,13 +6,12 @@ SELECT true AS is_live
 FROM sessions AS s
 WHERE s.user_id = $1 AND s.id = $2 AND s.revoked_at IS NULL AND s.expires_at > now();
 
--- name: dead_of
--- Returns those of these sessions ($2, of the users $1) that have ended.
-SELECT w.id
-FROM unnest($1::uuid[], $2::uuid[]) AS w (user_id, id)
-LEFT JOIN sessions AS s
-    ON s.user_id = w.user_id AND s.id = w.id AND s.revoked_at IS NULL AND s.expires_at > now()
-WHERE s.id IS NULL;
+-- name: live_of
+-- Returns those of these sessions ($2, of the users $1) that have not ended.
+SELECT s.id
+FROM sessions AS s
+JOIN unnest($1::uuid[], $2::uuid[]) AS w (user_id, id) ON s.user_id = w.user_id AND s.id = w.id
+WHERE s.revoked_at IS NULL AND s.expires_at > now();
 
 -- name: revoke
 -- Ends one session, and sends the hint that a session of the user has ended.

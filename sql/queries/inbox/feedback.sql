@@ -4,7 +4,7 @@
 f.id, f.user_id, f.message, f.created_at, f.is_read, host(f.ip_address) AS ip_address, f.metadata, f.widget_id, f.cursor
 
 -- fragment: wanted
-f.user_id = i.user_id
+f.user_id = $1
         AND f.id > $2
         AND f.id < $3
         AND f.deleted_at IS NULL
