@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -28,6 +29,8 @@ STATEMENT_SECONDS: Final = 10.0
 """After how long the server cancels a statement; only calls that ask for it wait that long."""
 CLOSE_SECONDS: Final = 5.0
 YIELD_SECONDS: Final = 0.1
+
+CONSTRAINT: Final = re.compile(r'constraint "(\w+?)(?:_\d+)?"')
 
 BROKEN: Final = (
     asyncpg.InterfaceError,
@@ -158,8 +161,8 @@ class Database:
         except asyncpg.LockNotAvailableError as error:
             raise Locked from error
         except asyncpg.PostgresError as error:
-            if isinstance(error, asyncpg.IntegrityConstraintViolationError) and error.constraint_name in BY_CONSTRAINT:
-                raise BY_CONSTRAINT[error.constraint_name]() from error
+            if problem := BY_CONSTRAINT.get(constraint_of(error)):
+                raise problem() from error
             # The message may quote what people wrote, so only the statement's name and the SQLSTATE are logged.
             log.error("statement failed", extra={"statement": name, "sqlstate": error.sqlstate})  # noqa: TRY400
             raise Problem from error
@@ -229,6 +232,15 @@ async def run_to_the_end(run: Callable[[Any], Awaitable[T]], connection: Any) ->
         # The other statement has to end first, or both meet again.
         await asyncio.sleep(YIELD_SECONDS)
         return await run(connection)
+
+
+def constraint_of(error: asyncpg.PostgresError) -> str:
+    """Return the name of the constraint that a statement broke; "" if it broke none.
+
+    Citus tells it in the message alone, with the number of the shard behind it.
+    """
+    found = CONSTRAINT.search(error.message or "")
+    return error.constraint_name or (found[1] if found else "")
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:
