@@ -17,11 +17,11 @@ from fw.web.connections import hand_over
 
 CLOSE_SECONDS: Final = 3.0
 """How long a client has to answer a close, and to take what was written before it."""
-CONTROLS_A_SECOND: Final = 10
-"""How many pings and pongs a client may send."""
+FRAMES_A_SECOND: Final = 20
+"""How many frames a client may send: a message, pings and pongs, a close. An empty one takes as long as a long one."""
 RECEIVED_BYTES: Final = 32 * 1024
 RECEIVED_BYTES_A_SECOND: Final = 4 * 1024
-"""How much a client may send: a token, pongs and a close. Each frame takes time, an empty one too."""
+"""How much a client may send."""
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What makes an accept of a key (RFC 6455, 1.3)."""
 
@@ -46,9 +46,9 @@ class WebSocket(asyncio.Protocol):
 
     __slots__ = (
         "_begun_at",
-        "_controls",
-        "_controls_from",
         "_first",
+        "_frames",
+        "_frames_from",
         "_is_broken",
         "_message",
         "_received",
@@ -65,8 +65,8 @@ class WebSocket(asyncio.Protocol):
         self.code: int | None = None
         """The code by which the server closes the socket, once it does."""
         self.written = 0
-        self._received = self._controls = 0
-        self._begun_at = self._controls_from = asyncio.get_running_loop().time()
+        self._received = self._frames = 0
+        self._begun_at = self._frames_from = asyncio.get_running_loop().time()
         self._unparsed = b""
         # What has come of a message in fragments.
         self._message: bytes | None = None
@@ -135,6 +135,10 @@ class WebSocket(asyncio.Protocol):
                 self._is_broken, self._unparsed = True, b""
                 self.close(error.code)
 
+    def eof_received(self) -> None:
+        """The client sends nothing more: as good as a close. It may have stopped reading too, so its time is bounded."""
+        self._hang_up()
+
     def pause_writing(self) -> None:
         self._writable = asyncio.get_running_loop().create_future()
 
@@ -157,25 +161,21 @@ class WebSocket(asyncio.Protocol):
 
     def _take(self, taken: Frame, now: float) -> None:
         """Do what a frame asks for. Raises `FrameError`."""
-        if taken.opcode == Opcode.CLOSE:
-            if self.code is None:
-                self._write(frame(WSCloseCode.OK.to_bytes(2, "big"), Opcode.CLOSE))
-            self._hang_up()
-        elif taken.opcode in (Opcode.PING, Opcode.PONG):
-            self._take_control(taken, now)
-        else:
-            self._take_data(taken)
-
-    def _take_control(self, taken: Frame, now: float) -> None:
-        if now - self._controls_from > 1:
-            self._controls, self._controls_from = 0, now
-        self._controls += 1
-        if self._controls > CONTROLS_A_SECOND:
+        if now - self._frames_from > 1:
+            self._frames, self._frames_from = 0, now
+        self._frames += 1
+        if self._frames > FRAMES_A_SECOND:
             # There is no closing handshake with a client that floods.
             self.code = self.code or Close.FORBIDDEN_MESSAGE
             self._hang_up()
+        elif taken.opcode == Opcode.CLOSE:
+            if self.code is None:
+                self._write(frame(WSCloseCode.OK.to_bytes(2, "big"), Opcode.CLOSE))
+            self._hang_up()
         elif taken.opcode == Opcode.PING:
             self.write(frame(taken.payload, Opcode.PONG))
+        elif taken.opcode != Opcode.PONG:
+            self._take_data(taken)
 
     def _take_data(self, taken: Frame) -> None:
         is_first = self._message is None

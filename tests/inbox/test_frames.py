@@ -1,7 +1,9 @@
 """What a live socket makes of the bytes that a client sends it (RFC 6455)."""
 
 import asyncio
+import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,8 +11,11 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
+from fw.inbox import websocket
 from fw.inbox.frames import FrameError, Opcode, frame, take_frame
+from fw.inbox.hub import HUB, Hub
 from tests.support.people import Person
+from tests.support.waiting import until
 
 MASK = b"\x01\x02\x03\x04"
 HANDSHAKE = (
@@ -143,6 +148,54 @@ async def test_tells_what_was_wrong(client: TestClient, sent: bytes, code: int) 
     async with opened(client) as raw:
         raw.writer.write(sent)
         assert await raw.close_code() == code
+
+
+@pytest.mark.parametrize("token", ["bad", ""])
+@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.PONG, Opcode.CONTINUATION])
+async def test_looks_at_few_frames_of_a_flood(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, token: str, opcode: Opcode
+) -> None:
+    looked_at = 0
+
+    def count(data: bytes, start: int) -> Any:
+        nonlocal looked_at
+        looked_at += 1
+        return take_frame(data, start)
+
+    monkeypatch.setattr(websocket, "take_frame", count)
+    flood = masked(b"", is_final=False) + masked(b"", opcode, is_final=opcode != Opcode.CONTINUATION) * 5000
+    async with opened(client, token=token, tail=flood) as raw:
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(raw.reader.read(), 10)
+    assert 1 < looked_at <= websocket.FRAMES_A_SECOND + 1
+
+
+async def test_a_reader_that_half_closes_and_takes_nothing_is_cut(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_SECONDS", 0.2)
+    for _ in range(10):
+        await asyncio.gather(*(user.receive("€" * 5000, metadata={"x": "y" * 3900}) for _ in range(50)))
+    hub: Hub = user.client.app[HUB]  # type: ignore[index]
+    url = user.client.make_url("/api/feedback/live")
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(stalled, (url.host, url.port))
+        asked = HANDSHAKE.format(host=url.host, more=f"Authorization: Bearer {user.token}\r\n").replace(
+            " HTTP", "?since=0 HTTP"
+        )
+        await loop.sock_sendall(stalled, asked.encode())
+
+        async def waits() -> bool:
+            return any(found.transport.get_write_buffer_size() for found in hub._open)
+
+        await until(waits)
+        stalled.shutdown(socket.SHUT_WR)
+
+        async def is_gone() -> bool:
+            return user.id not in hub._rooms and not hub._open
+
+        await until(is_gone)
 
 
 async def test_nothing_counts_after_a_broken_frame(user: Person) -> None:
