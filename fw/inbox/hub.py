@@ -161,10 +161,10 @@ class Hub:
 
     async def _replay(self, socket: Socket) -> None:
         """Write to a reader until it is live. Raises `ConnectionError` if it has left."""
-        room = self._rooms[socket.user_id]
         is_behind = True
         while is_behind:
             await socket.drain()
+            room = self._rooms[socket.user_id]
             async with room.replay:
                 moves = room.moves
                 reading = await self._feed.read(socket.user_id, FROM_NOW if socket.cursor is None else socket.cursor)

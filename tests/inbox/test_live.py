@@ -449,6 +449,20 @@ async def test_reads_no_more_for_a_reader_that_has_left(user: Person, monkeypatc
     assert len(reads) == 3
 
 
+async def test_a_reader_that_leaves_before_it_is_read_for_is_no_error(user: Person, caplog: pytest.LogCaptureFixture) -> None:
+    hub = client_hub(user)
+    await event(await connect(user))
+    [socket] = hub._rooms[user.id].sockets
+    socket.transport.abort()
+    hub._start_catching_up(socket)
+
+    async def is_left() -> bool:
+        return user.id not in hub._rooms and not hub._catching_up
+
+    await until(is_left)
+    assert not [record for record in caplog.records if record.name == "fw.hub"]
+
+
 async def has_read(reads: list[int], number: int) -> bool:
     return len(reads) >= number
 
