@@ -25,12 +25,36 @@ PAUSE_SECONDS: Final = 60.0
 """The longest time for which a webhook that fails is left alone, with all that waits for it."""
 FAILING_SECONDS: Final = 5 * 86400.0
 TOTAL_SECONDS: Final = 15.0
-PROBE_SECONDS: Final = 6.0
+SINGLE_SECONDS: Final = 6.0
 MOST_COSTLY: Final = 10_000
-"""How many costly webhooks are known at most."""
+"""How many such accounts are known at most."""
 GONE: Final = 410
 ABOUT_SENDING: Final = frozenset(("url", "is_active", "secret", "old_secret", "type", "happened_at", "feedback_id"))
 """The columns of what is to be sent that are no part of the feedback."""
+
+
+class Single:
+    """A sender that makes one attempt at a time: if it stands still, it is known at which one."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+        self._is_taken = asyncio.Lock()
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Make an attempt. Raises `Later` if others take too long."""
+        try:
+            async with asyncio.timeout(SINGLE_SECONDS):
+                await self._is_taken.acquire()
+        except TimeoutError:
+            raise Later("others are sent one by one", PAUSE_SECONDS, is_counted=False) from None
+        try:
+            return await self.sender.send(url, headers, body, SINGLE_SECONDS)
+        except StoodStill:
+            return TOO_SLOW_TLS
+        except Lost:
+            return LOST
+        finally:
+            self._is_taken.release()
 
 
 class WebhookCourier:
@@ -43,17 +67,16 @@ class WebhookCourier:
         self._allow_private = config.webhook_allow_private
         self._database = database
         self._sender = Sender(allow_private=config.webhook_allow_private)
-        # It makes one attempt at a time: if it stands still, it is known at which one.
-        self._prober = Sender(allow_private=config.webhook_allow_private)
-        self._is_probing = asyncio.Lock()
-        # Webhooks whose TLS takes much of a processor's time: they wait for each other, and nobody else for them.
+        self._prober = Single(Sender(allow_private=config.webhook_allow_private))
+        self._quarantine = Single(Sender(allow_private=config.webhook_allow_private))
+        # Accounts with a receiver whose TLS takes much of a processor's time: they wait for each other, nobody else for them.
         self._costly: set[str] = set()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for sender in (self._sender, self._prober):
+        for sender in (self._sender, self._prober.sender, self._quarantine.sender):
             await sender.__aexit__()
 
     async def deliver(self, job: Job) -> bool:
@@ -78,35 +101,19 @@ class WebhookCourier:
         keys = [key for key in (row["secret"], row["old_secret"]) if key]
         headers = signed_headers(job.id, int(time.time()), body, keys)
         try:
-            if job.key in self._costly:
-                outcome = await self._probe(row["url"], headers, body)
+            if job.user_id in self._costly:
+                outcome = await self._quarantine.send(row["url"], headers, body)
             else:
                 outcome = await self._sender.send(row["url"], headers, body, TOTAL_SECONDS)
         except StoodStill:
-            outcome = await self._probe(row["url"], headers, body)
+            outcome = await self._prober.send(row["url"], headers, body)
         except Lost:
             outcome = LOST
         if outcome.is_costly:
             if len(self._costly) >= MOST_COSTLY:
                 self._costly.clear()
-            self._costly.add(job.key)
+            self._costly.add(job.user_id)
         return outcome
-
-    async def _probe(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Make an attempt by itself: it was under way when the sender stood still, or its TLS is known to be costly."""
-        try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                await self._is_probing.acquire()
-        except TimeoutError:
-            raise Later("others are probed", PAUSE_SECONDS, is_counted=False) from None
-        try:
-            return await self._prober.send(url, headers, body, PROBE_SECONDS)
-        except StoodStill:
-            return TOO_SLOW_TLS
-        except Lost:
-            return LOST
-        finally:
-            self._is_probing.release()
 
     async def _note_failure(self, job: Job, row: Row, outcome: Outcome) -> Later | Never:
         """Note a failed attempt, and return what it means for the job."""
