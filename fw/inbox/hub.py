@@ -15,6 +15,7 @@ from fw.accounts.tokens import Caller
 from fw.background import Background
 from fw.database.listener import Demand
 from fw.database.pool import Database
+from fw.database.rotation import ASKER, Kind
 from fw.errors import Problem, Unauthorized, Unavailable
 from fw.inbox.feed import Feed, Reading
 from fw.inbox.frames import as_frames
@@ -146,6 +147,7 @@ class Hub:
 
     async def _catch_up(self, socket: Socket) -> None:
         """Send a reader what it has missed, and make it live without a gap."""
+        ASKER.set(lambda: (Kind.SIGNED_IN, socket.user_id))
         try:
             await self._replay(socket)
         except Unauthorized:
