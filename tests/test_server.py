@@ -365,6 +365,12 @@ async def test_a_body_may_come_in_many_chunks(runner: Runner) -> None:
         assert (await read_all(runner, *parts)).startswith(b"HTTP/1.1 422 ")
 
 
+async def test_a_body_of_known_length_may_have_any_number_of_lines(runner: Runner) -> None:
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 60002\r\n\r\n"
+    for parts in ([head + b"\r\n" * 30_000 + b"{}"], [head, *[b"\r\n" * 3_000] * 10, b"{}"]):
+        assert (await read_all(runner, *parts)).startswith(b"HTTP/1.1 422 ")
+
+
 async def test_many_requests_may_come_at_once(runner: Runner) -> None:
     request = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Request-ID: %d\r\n\r\n"
     sent = b"".join(request % number for number in range(300))
