@@ -350,7 +350,8 @@ async def test_of_a_body_that_nobody_reads_only_some_is_parsed(runner: Runner) -
     writer.transport.abort()
 
 
-async def test_a_body_in_very_many_chunks_is_refused(runner: Runner) -> None:
+async def test_a_body_in_very_many_chunks_is_refused(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.web.request.BODY_SECONDS", 60)
     head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     for parts in ([head + b"1\r\n{\r\n" * 2000], [head, *[b"1\r\n{\r\n" * 220] * 3]):
         answer = await read_all(runner, *parts)
@@ -358,14 +359,16 @@ async def test_a_body_in_very_many_chunks_is_refused(runner: Runner) -> None:
         assert b"The body is not what its headers say." in answer
 
 
-async def test_a_body_may_come_in_many_chunks(runner: Runner) -> None:
+async def test_a_body_may_come_in_many_chunks(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.web.request.BODY_SECONDS", 60)
     head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = [(b"80\r\n" + b" " * 128 + b"\r\n") * 50] * 10 + [b"2\r\n{}\r\n0\r\n\r\n"]
     for parts in ([head + b"".join(chunks)], [head, *chunks]):
         assert (await read_all(runner, *parts)).startswith(b"HTTP/1.1 422 ")
 
 
-async def test_a_body_of_known_length_may_have_any_number_of_lines(runner: Runner) -> None:
+async def test_a_body_of_known_length_may_have_any_number_of_lines(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.web.request.BODY_SECONDS", 60)
     head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 60002\r\n\r\n"
     for parts in ([head + b"\r\n" * 30_000 + b"{}"], [head, *[b"\r\n" * 3_000] * 10, b"{}"]):
         assert (await read_all(runner, *parts)).startswith(b"HTTP/1.1 422 ")
