@@ -138,7 +138,7 @@ async def measure_many(section: Section, site: Site) -> None:
         {"what": f"{what}, from the first submission", "figure": since_first, "unit": "s"},
     ]
     section.targets += [
-        Target("memory of a socket", each, "<", 20, "kB"),
+        Target("memory of a socket", each, "<", 5, "kB"),
         Target(f"{many.size:,} sends after the last 201", since_last, "<", 0.5, "s"),
     ]
 
