@@ -64,8 +64,10 @@ def assert_finding(finding: Finding, status: Status, detail: str, advice: str = 
 
 
 @pytest.fixture
-def good(config: Config, client: TestClient) -> Config:
+async def good(config: Config, client: TestClient, sql: asyncpg.Connection) -> Config:
     """A configuration with which all is well, and a server."""
+    # Those of other tests may be due for long.
+    await sql.execute("DELETE FROM jobs")
     return replace(config, jwt_secrets=(GOOD,), public_url=f"http://127.0.0.1:{client.port}")
 
 
