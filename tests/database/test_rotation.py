@@ -1,6 +1,9 @@
 """Who gets a connection next: everybody in turn, however much each of them asks for."""
 
 import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
@@ -10,6 +13,8 @@ from fw.database.pool import DATABASE
 from fw.database.rotation import ASKER, Kind, Rotation
 from tests.conftest import MakeClient, MakeUser
 from tests.support.waiting import until
+
+Call = Callable[[], Coroutine[Any, Any, None]]
 
 
 async def ask(turns: Rotation, asker: str, served: list[str]) -> None:
@@ -79,6 +84,31 @@ async def test_a_turn_is_not_lost_with_a_request_that_gives_up(*, is_handed_over
     assert not turns._lines
 
 
+async def line_up(
+    client: TestClient, sql: asyncpg.Connection, visits: Sequence[Call], call: Call, kind: Kind, least: int
+) -> None:
+    """Have a call ask behind many visits for the one connection, with so many statements of this kind; then let them all go."""
+    turns: Rotation = client.app[DATABASE]._turns  # type: ignore[index]
+
+    def waiting(kind: Kind) -> int:
+        return sum(map(len, turns._lines.get(kind, {}).values()))
+
+    async def one_runs() -> bool:
+        return turns.are_taken
+
+    async def all_wait() -> bool:
+        # The program's own work may wait too.
+        return waiting(Kind.ANYBODY) == len(visits) - 1 and waiting(kind) >= least
+
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE users")
+        calls = [asyncio.create_task(visits[0]())]
+        await until(one_runs)
+        calls += [asyncio.create_task(begin()) for begin in (*visits[1:], call)]
+        await until(all_wait)
+    await asyncio.gather(*calls)
+
+
 async def test_the_many_calls_of_one_do_not_hold_up_those_of_another(
     make_client: MakeClient, make_user: MakeUser, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,21 +126,7 @@ async def test_the_many_calls_of_one_do_not_hold_up_those_of_another(
         await user.inbox()
         answered.append("read")
 
-    turns = client.app[DATABASE]._turns  # type: ignore[index]
-
-    async def one_runs() -> bool:
-        return bool(turns.are_taken)
-
-    async def all_wait() -> bool:
-        return sorted(len(line) for lines in turns._lines.values() for line in lines.values()) == [1, 20]
-
-    async with sql.transaction():
-        await sql.execute("LOCK TABLE users")
-        calls = [asyncio.create_task(visit())]
-        await until(one_runs)
-        calls += [asyncio.create_task(call()) for call in [*[visit] * 20, read]]
-        await until(all_wait)
-    await asyncio.gather(*calls)
+    await line_up(client, sql, [visit] * 21, read, Kind.SIGNED_IN, 1)
     # A call may run two or three statements, and others are answered between them.
     assert answered.index("read") < 8
 
@@ -133,19 +149,5 @@ async def test_readiness_does_not_wait_for_visitors(
         assert (await client.get("/health/ready")).status == 200
         answered.append("ready")
 
-    turns = client.app[DATABASE]._turns  # type: ignore[index]
-
-    async def one_runs() -> bool:
-        return bool(turns.are_taken)
-
-    async def all_wait() -> bool:
-        return {kind: sum(map(len, lines.values())) for kind, lines in turns._lines.items()} == {Kind.ANYBODY: 20, Kind.OWN: 2}
-
-    async with sql.transaction():
-        await sql.execute("LOCK TABLE users")
-        calls = [asyncio.create_task(visit(0))]
-        await until(one_runs)
-        calls += [asyncio.create_task(call) for call in [*map(visit, range(1, 21)), look()]]
-        await until(all_wait)
-    await asyncio.gather(*calls)
+    await line_up(client, sql, [partial(visit, number) for number in range(21)], look, Kind.OWN, 2)
     assert answered.index("ready") < 8
