@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import asyncpg
 import psutil
@@ -28,10 +29,22 @@ async def sender() -> AsyncIterator[Sender]:
         yield sender
 
 
+def processes() -> list[psutil.Process]:
+    """Return the processes of this test's senders."""
+    return [child for child in psutil.Process().children() if PROGRAM in child.cmdline()]
+
+
 def process() -> psutil.Process:
     """Return the process of the one sender of this test."""
-    [found] = [child for child in psutil.Process().children() if PROGRAM in child.cmdline()]
+    [found] = processes()
     return found
+
+
+async def is_turned_off(sql: asyncpg.Connection, webhook: Mapping[str, Any]) -> None:
+    async def is_off() -> bool:
+        return not await sql.fetchval("SELECT is_active FROM webhooks WHERE id = $1", webhook["id"])
+
+    await until(is_off, "the webhook to be turned off", seconds=30)
 
 
 async def test_sends_what_it_is_told_to(sender: Sender, receiver: Receiver) -> None:
@@ -128,18 +141,14 @@ async def test_costly_webhooks_wait_for_each_other_alone(
     other = await make_user()
     async with listening(with_certificates(1)) as port, silence() as silent_port:
         costly = await make_webhook(user, f"https://localhost:{port}/")
-
-        async def is_off() -> bool:
-            return not await sql.fetchval("SELECT is_active FROM webhooks WHERE id = $1", costly["id"])
-
         await user.receive("x")
-        await until(is_off, "the webhook to be turned off", seconds=30)
+        await is_turned_off(sql, costly)
         asked = {"is_active": True, "url": f"https://localhost:{silent_port}/"}
         await body(await user.put(f"/api/webhooks/{costly['id']}", json=asked))
         await user.receive("y")
 
         async def is_apart() -> bool:
-            return len([child for child in psutil.Process().children() if PROGRAM in child.cmdline()]) == 2
+            return len(processes()) == 2
 
         await until(is_apart, "a second process to send what is costly")
         await make_webhook(other, receiver.url)
@@ -169,11 +178,7 @@ async def test_a_webhook_that_stops_the_sender_is_turned_off_and_no_other_one_is
         slow.answer = lambda got: web.Response()
         hostile = await make_webhook(user, f"https://localhost:{port}/")
         await user.receive("x")
-
-        async def is_off() -> bool:
-            return not await sql.fetchval("SELECT is_active FROM webhooks WHERE id = $1", hostile["id"])
-
-        await until(is_off, "the webhook to be turned off", seconds=30)
+        await is_turned_off(sql, hostile)
         await slow.has(2)
         await make_webhook(other, receiver.url)
         await other.receive("after")
