@@ -1,11 +1,10 @@
 """WebSocket frames (RFC 6455, 5.2): those of a server, which are not masked, and those of a client, which are."""
 
 from collections.abc import Iterable
-from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
 import orjson
-from aiohttp import WSCloseCode
+from aiohttp import WSCloseCode, WSMsgType
 
 MESSAGE_BYTES: Final = 4096
 """The longest message that a client may send."""
@@ -17,16 +16,10 @@ IS_CONTROL: Final = 0x08
 MASK_BYTES: Final = 4
 
 
-class Opcode(IntEnum):
-    CONTINUATION = 0
-    TEXT = 1
-    BINARY = 2
-    CLOSE = 8
-    PING = 9
-    PONG = 10
-
-
-OPCODES: Final = frozenset(Opcode)
+KINDS: Final = frozenset(
+    {WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG}
+)
+"""The opcodes that there are (RFC 6455, 5.2). aiohttp's enumeration has some for its own use too."""
 
 
 class Frame(NamedTuple):
@@ -44,7 +37,7 @@ class FrameError(Exception):
         """The code that the connection is closed with."""
 
 
-def frame(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
+def frame(payload: bytes, opcode: WSMsgType = WSMsgType.TEXT) -> bytes:
     """Return a whole message as a frame."""
     size, first = len(payload), (IS_FINAL | opcode).to_bytes(1, "big")
     if size <= CONTROL_BYTES:
@@ -69,7 +62,7 @@ def take_frame(data: bytes, start: int) -> tuple[Frame, int] | None:
         return None
     first, second = data[start], data[start + 1]
     opcode, size = first & 0x0F, second & 0x7F
-    if first & RESERVED or opcode not in OPCODES or not second & IS_MASKED:
+    if first & RESERVED or opcode not in KINDS or not second & IS_MASKED:
         raise FrameError(WSCloseCode.PROTOCOL_ERROR)
     if opcode & IS_CONTROL and (size > CONTROL_BYTES or not first & IS_FINAL):
         raise FrameError(WSCloseCode.PROTOCOL_ERROR)

@@ -328,17 +328,16 @@ class Hub:
     async def _close_ended(self) -> None:
         to_check, self._to_check = self._to_check, set()
         sockets = [socket for user_id in to_check if (room := self._rooms.get(user_id)) for socket in room.sockets]
-        callers = [socket.caller for socket in sockets if socket.caller]
         try:
             rows = await self._database.rows(
-                "sessions.live_of", [caller.user_id for caller in callers], [caller.session_id for caller in callers]
+                "sessions.live_of", [socket.user_id for socket in sockets], [socket.session_id for socket in sockets]
             )
         except Problem:
             self._to_check |= to_check
             raise
         live = {row["id"] for row in rows}
         for socket in sockets:
-            if socket.caller and socket.caller.session_id not in live:
+            if socket.session_id not in live:
                 socket.close(Close.UNAUTHORIZED)
 
 

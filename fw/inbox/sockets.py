@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
+from aiohttp import WSMsgType
+
 from fw.accounts.tokens import Caller
 from fw.inbox.feed import Reading
-from fw.inbox.frames import as_frames
+from fw.inbox.frames import as_frames, frame
 from fw.inbox.websocket import Close, WebSocket
 from fw.web.progress import not_taken
 
@@ -18,8 +20,7 @@ PING_SECONDS: Final = 25.0
 """Routers cut sockets that are idle for 55 s (Heroku)."""
 LINGER_SECONDS: Final = 30.0
 """How long a reader that is too slow has to read up to the reason."""
-PING: Final = b"\x89\x00"
-"""A ping without a payload (RFC 6455, 5.5.2)."""
+PING: Final = frame(b"", WSMsgType.PING)
 
 
 class Socket(WebSocket):
@@ -46,6 +47,11 @@ class Socket(WebSocket):
     def user_id(self) -> str:
         assert self.caller
         return self.caller.user_id
+
+    @property
+    def session_id(self) -> str:
+        assert self.caller
+        return self.caller.session_id
 
     def left(self) -> None:
         self._on_left(self)

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import WSMsgType
 from aiohttp.test_utils import TestClient
 
 from fw.inbox import websocket
-from fw.inbox.frames import FrameError, Opcode, frame, take_frame
+from fw.inbox.frames import FrameError, frame, take_frame
 from fw.inbox.hub import HUB, Hub
 from tests.support.people import Person
 from tests.support.waiting import until
@@ -24,7 +25,7 @@ HANDSHAKE = (
 )
 
 
-def masked(payload: bytes, opcode: int = Opcode.TEXT, *, is_final: bool = True) -> bytes:
+def masked(payload: bytes, opcode: int = WSMsgType.TEXT, *, is_final: bool = True) -> bytes:
     """Return a client's frame, as a browser makes it."""
     size = len(payload)
     length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
@@ -47,14 +48,14 @@ class Raw:
 
     async def event(self) -> Any:
         opcode, payload = await self.next()
-        assert opcode == Opcode.TEXT
+        assert opcode == WSMsgType.TEXT
         return json.loads(payload)
 
     async def close_code(self) -> int:
         """Wait for the server's close, then for the end of the connection; return the code."""
-        while (found := await self.next())[0] != Opcode.CLOSE:
+        while (found := await self.next())[0] != WSMsgType.CLOSE:
             pass
-        self.writer.write(masked(found[1], Opcode.CLOSE))
+        self.writer.write(masked(found[1], WSMsgType.CLOSE))
         assert await asyncio.wait_for(self.reader.read(), 10) == b""
         return int.from_bytes(found[1], "big")
 
@@ -87,9 +88,9 @@ async def test_a_first_message_may_come_in_fragments_with_a_ping_between_them(us
     message = greeting(user)
     frames = (
         masked(message[:10], is_final=False),
-        masked(b"there?", Opcode.PING),
-        masked(message[10:99], Opcode.CONTINUATION, is_final=False),
-        masked(message[99:], Opcode.CONTINUATION),
+        masked(b"there?", WSMsgType.PING),
+        masked(message[10:99], WSMsgType.CONTINUATION, is_final=False),
+        masked(message[99:], WSMsgType.CONTINUATION),
     )
     async with opened(user.client) as raw:
         # Byte by byte: no frame may depend on how it is cut into segments.
@@ -97,7 +98,7 @@ async def test_a_first_message_may_come_in_fragments_with_a_ping_between_them(us
             raw.writer.write(bytes([byte]))
             await raw.writer.drain()
             await asyncio.sleep(0)
-        assert await raw.next() == (Opcode.PONG, b"there?")
+        assert await raw.next() == (WSMsgType.PONG, b"there?")
         assert (await raw.event())["event"] == "hello"
         await user.receive()
         assert (await raw.event())["event"] == "created"
@@ -106,8 +107,8 @@ async def test_a_first_message_may_come_in_fragments_with_a_ping_between_them(us
 async def test_a_close_is_answered_and_ends_the_connection(user: Person) -> None:
     async with opened(user.client, token=user.token) as raw:
         assert (await raw.event())["event"] == "hello"
-        raw.writer.write(masked((1001).to_bytes(2, "big") + b"bye", Opcode.CLOSE) + masked(b"more"))
-        assert await raw.next() == (Opcode.CLOSE, (1000).to_bytes(2, "big"))
+        raw.writer.write(masked((1001).to_bytes(2, "big") + b"bye", WSMsgType.CLOSE) + masked(b"more"))
+        assert await raw.next() == (WSMsgType.CLOSE, (1000).to_bytes(2, "big"))
         assert await asyncio.wait_for(raw.reader.read(), 10) == b""
 
 
@@ -117,15 +118,15 @@ async def test_a_close_is_answered_and_ends_the_connection(user: Person) -> None
         (b"\x81\x02{}", 1002),
         (b"\xc1\x80" + MASK, 1002),
         (b"\x83\x80" + MASK, 1002),
-        (masked(b"", Opcode.PING, is_final=False), 1002),
+        (masked(b"", WSMsgType.PING, is_final=False), 1002),
         (b"\x89\xfe\x00\x7e" + MASK, 1002),
-        (masked(b"x", Opcode.CONTINUATION), 1002),
+        (masked(b"x", WSMsgType.CONTINUATION), 1002),
         (masked(b"x", is_final=False) + masked(b"x"), 1002),
         (b"\x81\xfe\x10\x01", 1009),
         (b"\x81\xff" + b"\xff" * 8, 1009),
-        (masked(b"x" * 4000, is_final=False) + masked(b"x" * 97, Opcode.CONTINUATION), 1009),
+        (masked(b"x" * 4000, is_final=False) + masked(b"x" * 97, WSMsgType.CONTINUATION), 1009),
         (masked(b"\xff\xfe"), 1007),
-        (masked(b"{}", Opcode.BINARY), 4400),
+        (masked(b"{}", WSMsgType.BINARY), 4400),
         (masked(b"{}"), 4400),
     ],
     ids=[
@@ -151,9 +152,9 @@ async def test_tells_what_was_wrong(client: TestClient, sent: bytes, code: int) 
 
 
 @pytest.mark.parametrize("token", ["bad", ""])
-@pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.PONG, Opcode.CONTINUATION])
+@pytest.mark.parametrize("opcode", [WSMsgType.TEXT, WSMsgType.PONG, WSMsgType.CONTINUATION])
 async def test_looks_at_few_frames_of_a_flood(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, token: str, opcode: Opcode
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, token: str, opcode: WSMsgType
 ) -> None:
     looked_at = 0
 
@@ -163,7 +164,7 @@ async def test_looks_at_few_frames_of_a_flood(
         return take_frame(data, start)
 
     monkeypatch.setattr(websocket, "take_frame", count)
-    flood = masked(b"", is_final=False) + masked(b"", opcode, is_final=opcode != Opcode.CONTINUATION) * 5000
+    flood = masked(b"", is_final=False) + masked(b"", opcode, is_final=opcode != WSMsgType.CONTINUATION) * 5000
     async with opened(client, token=token, tail=flood) as raw:
         with contextlib.suppress(ConnectionError):
             await asyncio.wait_for(raw.reader.read(), 10)
@@ -210,7 +211,7 @@ def test_takes_apart_what_a_client_makes(size: int) -> None:
     data = b"before" + masked(payload) + b"after"
     for end in range(6, len(data) - 5):
         assert take_frame(data[:end], 6) is None
-    assert take_frame(data, 6) == ((Opcode.TEXT, True, payload), len(data) - 5)
+    assert take_frame(data, 6) == ((WSMsgType.TEXT, True, payload), len(data) - 5)
 
 
 def test_an_error_says_with_which_code_to_close() -> None:
