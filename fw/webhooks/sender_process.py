@@ -54,10 +54,11 @@ class BoundedTls(sslproto.SSLProtocol):
         self._meter = METER.get()
 
     def buffer_updated(self, nbytes: int) -> None:
-        begun = time.thread_time()
-        super().buffer_updated(nbytes)
-        self._meter.seconds += time.thread_time() - begun
         self._received += nbytes
+        if self._received <= TLS_BYTES:
+            begun = time.thread_time()
+            super().buffer_updated(nbytes)
+            self._meter.seconds += time.thread_time() - begun
         if self._received > TLS_BYTES or self._meter.seconds > MOST_SECONDS:
             cast(asyncio.Transport, self._transport).abort()
 
