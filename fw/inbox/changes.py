@@ -56,7 +56,11 @@ async def wait_for_changes(request: web.Request, since: int, seconds: float) -> 
         while True:
             moved.clear()
             found = await request.app[FEED].read(user_id, since)
-            if has_news(found) or clock() >= end or hub.is_closed:
+            if has_news(found):
+                # It may be from after the end of the session.
+                await request.app[TOKENS].confirm(request[CALLER])
+                return found
+            if clock() >= end or hub.is_closed:
                 return found
             try:
                 async with asyncio.timeout_at(end):

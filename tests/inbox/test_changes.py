@@ -1,6 +1,7 @@
 """GET /api/feedback/changes."""
 
 import asyncio
+import itertools
 from typing import Any
 
 import asyncpg
@@ -8,6 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw.database.listener import LISTENER
+from fw.inbox.feed import FEED, Reading
 from fw.inbox.hub import HUB
 from fw.inbox.intake import INTAKE, Submission
 from tests.conftest import MakeClient, MakeUser
@@ -306,6 +308,22 @@ async def test_ends_when_the_token_does(user: Person, client: TestClient) -> Non
     await nothing(await user.post("/api/auth/logout"))
     await user.receive("Not for those who have logged out")
     assert await waiting == 401
+
+
+async def test_ends_when_the_token_does_while_it_reads(
+    user: Person, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = client.app[FEED]  # type: ignore[index]
+    read_now, numbers = feed.read, itertools.count(1)
+
+    async def read_late(user_id: str, since: int) -> Reading:
+        if next(numbers) == 2:
+            await nothing(await user.post("/api/auth/logout"))
+            await user.receive("Not for those who have logged out")
+        return await read_now(user_id, since)
+
+    monkeypatch.setattr(feed, "read", read_late)
+    await problem(await user.get(PATH, params={"wait": 30}), 401, "unauthorized")
 
 
 @pytest.mark.parametrize(
