@@ -77,8 +77,8 @@ async def test_a_server_whose_task_does_not_run_is_not_ready_and_says_so(
 
     await until(ready)
     hub = client.app[HUB]  # type: ignore[index]
-    monkeypatch.setattr(hub, "_close_ended", None)
-    hub._to_check.add("somebody")
+    monkeypatch.setattr(hub, "_send", None)
+    hub._moved.add("somebody")
     hub._work.set()
 
     async def answer() -> str:

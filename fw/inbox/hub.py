@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from time import time
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from aiohttp import web
 
@@ -17,9 +17,10 @@ from fw.database.listener import Demand
 from fw.database.pool import Database
 from fw.database.rotation import ASKER, Kind
 from fw.errors import Problem, Unauthorized, Unavailable
+from fw.inbox.ended import EndedSessions
 from fw.inbox.feed import Feed, Reading
-from fw.inbox.frames import as_frames
 from fw.inbox.readers import Readers
+from fw.inbox.room import Room
 from fw.inbox.sockets import Socket
 from fw.inbox.websocket import CLOSE_SECONDS, Close
 
@@ -32,24 +33,6 @@ TEND_SECONDS: Final = 1.0
 OBSERVED: Final = 1000
 FROM_NOW: Final = 2**63 - 1
 """A cursor that no inbox reaches: a reading from there has no events, and tells the inbox's own cursor."""
-
-
-class Room:
-    """The sockets of one inbox. Those that are live have been sent everything up to `cursor`."""
-
-    __slots__ = ("cursor", "moves", "replay", "sockets")
-
-    def __init__(self) -> None:
-        # There are few: a list takes a tenth of a set's memory.
-        self.sockets: list[Socket] = []
-        self.cursor = 0
-        self.moves = 0
-        # Sockets catch up one at a time: the reads of all of them at once would make everybody else wait.
-        self.replay = asyncio.Lock()
-
-    @property
-    def live(self) -> list[Socket]:
-        return [socket for socket in self.sockets if socket.is_live]
 
 
 class Hub:
@@ -66,12 +49,14 @@ class Hub:
         self._watches: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._rooms: dict[str, Room] = {}
         self._moved: set[str] = set()
-        self._to_check: set[str] = set()
         self._open: set[Socket] = set()
-        self._catching_up: set[asyncio.Task[None]] = set()
+        # Those that read for one socket, or for one inbox.
+        self._reading: set[asyncio.Task[None]] = set()
         self._all_left = asyncio.Event()
         self._work = asyncio.Event()
-        self._tasks = (
+        self._ended = EndedSessions(database, self._sockets_of, background)
+        self._parts = (
+            self._ended,
             background.task("hub", self._pump),
             background.every("sockets", lambda: TEND_SECONDS, self._tend),
         )
@@ -84,8 +69,8 @@ class Hub:
         """Seconds from a submission's arrival to its sockets; the metrics take them out."""
 
     async def __aenter__(self) -> Self:
-        for task in self._tasks:
-            await task.__aenter__()
+        for part in self._parts:
+            await part.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -98,11 +83,11 @@ class Hub:
                     await self._all_left.wait()
         for socket in self._open:
             socket.abort()
-        for catching_up in self._catching_up:
-            catching_up.cancel()
-        await asyncio.gather(*self._catching_up, return_exceptions=True)
-        for task in self._tasks:
-            await task.__aexit__()
+        for reading in self._reading:
+            reading.cancel()
+        await asyncio.gather(*self._reading, return_exceptions=True)
+        for part in self._parts:
+            await part.__aexit__()
 
     def make_socket(self, since: int | None) -> Socket:
         """Make a socket, for a reader at a cursor; the next thing is to give it a connection, then `welcome`."""
@@ -141,9 +126,12 @@ class Hub:
                 self.closed[socket.code] += 1
 
     def _start_catching_up(self, socket: Socket) -> None:
-        task = asyncio.create_task(self._catch_up(socket), name="catch up")
-        self._catching_up.add(task)
-        task.add_done_callback(self._catching_up.discard)
+        self._start(self._catch_up(socket))
+
+    def _start(self, reading: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(reading)
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
 
     async def _catch_up(self, socket: Socket) -> None:
         """Send a reader what it has missed, and make it live without a gap."""
@@ -208,21 +196,17 @@ class Hub:
             del self._rooms[socket.user_id]
 
     def _go_live(self, socket: Socket, moves: int) -> bool:
-        """Make a socket live. Returns False if it first has to catch up with the live sockets of its inbox.
-
-        `moves` is how often the inbox had moved, as far as was known, before the reading that the socket was last sent.
-        """
+        """Make a socket live, unless it has to catch up with others. `moves` is that of its room before its last reading."""
         room = self._rooms[socket.user_id]
-        cursor = socket.cursor or 0
-        others = room.live
-        if others and cursor < room.cursor:
+        if not room.go_live(socket):
             return False
-        if not others:
-            room.cursor = cursor
-        socket.is_live = True
         if room.moves != moves:
             self.wake([socket.user_id])
         return True
+
+    def _sockets_of(self, user_id: str) -> Sequence[Socket]:
+        room = self._rooms.get(user_id)
+        return room.sockets if room else ()
 
     def wake(self, user_ids: Iterable[str]) -> None:
         """Have the changes of these inboxes read and sent: a hint says that they have moved."""
@@ -239,8 +223,7 @@ class Hub:
         for user_id in user_ids:
             self._wake_watchers(user_id)
             if user_id in self._rooms:
-                self._to_check.add(user_id)
-                self._work.set()
+                self._ended.check([user_id])
 
     def wake_all(self) -> None:
         """Wake every reader and look up every session: hints may have been lost."""
@@ -268,8 +251,6 @@ class Hub:
             await self._work.wait()
             self._work.clear()
             try:
-                if self._to_check:
-                    await self._close_ended()
                 while self._moved:
                     await self._send()
             except Problem:
@@ -285,7 +266,11 @@ class Hub:
     async def _send(self) -> None:
         batch = list(islice(self._moved, AT_ONCE))
         self._moved.difference_update(batch)
-        since = {user_id: room.cursor for user_id in batch if (room := self._rooms.get(user_id)) and room.live}
+        since = {
+            user_id: room.cursor
+            for user_id in batch
+            if (room := self._rooms.get(user_id)) and room.live and not room.is_reading_on
+        }
         if not since:
             return
         try:
@@ -295,50 +280,39 @@ class Hub:
             raise
         for reading in readings:
             room = self._rooms.get(reading.user_id)
-            if room is not None:
-                self._deliver(room, reading)
+            if room is not None and self._deliver(room, reading):
+                room.is_reading_on = True
+                self._start(self._read_on(reading.user_id, room))
 
-    def _deliver(self, room: Room, reading: Reading) -> None:
+    def _deliver(self, room: Room, reading: Reading) -> bool:
+        """Write a reading to the live sockets of its inbox. Returns whether there is more for them."""
         if room.cursor != reading.since:
             # All sockets left while this was read, and others came, which stand at another cursor.
             self.wake([reading.user_id])
-            return
+            return False
         if reading.is_lost or reading.rows:
-            frames = as_frames(reading.events())
-            live = room.live
-            for socket in live:
-                self._deliver_to(socket, reading, frames)
-            self.sent += len(live) * max(1, len(reading.rows))
+            self.sent += len(room.live) * max(1, len(reading.rows))
             if reading.rows and reading.rows[0]["created_cursor"] > reading.since:
                 self.lags.append(time() - reading.rows[0]["created_at"].timestamp())
-        room.cursor = reading.cursor
-        if reading.more:
-            self.wake([reading.user_id])
+        for socket in room.deliver(reading):
+            self._start_catching_up(socket)
+        return reading.more
 
-    def _deliver_to(self, socket: Socket, reading: Reading, frames: bytes) -> None:
+    async def _read_on(self, user_id: str, room: Room) -> None:
+        """Read and send what one reading of an inbox did not hold, on behalf of its user: the others do not wait for it."""
+        ASKER.set(lambda: (Kind.SIGNED_IN, user_id))
+        moves, is_behind = -1, True
         try:
-            socket.deliver(reading, frames)
-            if not socket.is_live:
-                self._start_catching_up(socket)
-        # A fault of one reader must not stop the others; it can connect again with its cursor.
-        except Exception as error:  # noqa: BLE001
-            log.warning("a reader could not be written to", extra={"reason": type(error).__name__})
-            socket.abort()
-
-    async def _close_ended(self) -> None:
-        to_check, self._to_check = self._to_check, set()
-        sockets = [socket for user_id in to_check if (room := self._rooms.get(user_id)) for socket in room.sockets]
-        try:
-            rows = await self._database.rows(
-                "sessions.live_of", [socket.user_id for socket in sockets], [socket.session_id for socket in sockets]
-            )
+            while is_behind and room.live:
+                moves = room.moves
+                is_behind = self._deliver(room, await self._feed.read(user_id, room.cursor))
         except Problem:
-            self._to_check |= to_check
-            raise
-        live = {row["id"] for row in rows}
-        for socket in sockets:
-            if socket.session_id not in live:
-                socket.close(Close.UNAUTHORIZED)
+            await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            room.is_reading_on = False
+            # It has moved meanwhile, or the reading failed.
+            if room.moves != moves and self._rooms.get(user_id) is room:
+                self.wake([user_id])
 
 
 HUB: Final[web.AppKey[Hub]] = web.AppKey("hub")

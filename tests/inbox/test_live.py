@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import asyncpg
@@ -457,7 +458,7 @@ async def test_a_reader_that_leaves_before_it_is_read_for_is_no_error(user: Pers
     hub._start_catching_up(socket)
 
     async def is_left() -> bool:
-        return user.id not in hub._rooms and not hub._catching_up
+        return user.id not in hub._rooms and not hub._reading
 
     await until(is_left)
     assert not [record for record in caplog.records if record.name == "fw.hub"]
@@ -544,6 +545,48 @@ async def test_cuts_off_who_does_not_read_and_harms_nobody_else(user: Person, mo
 async def keep_reading(ws: ClientWebSocketResponse, seen: list[dict[str, Any]]) -> None:
     while True:
         seen.append(await event(ws))
+
+
+async def test_a_session_ends_while_another_inbox_has_no_end_of_changes(
+    user: Person, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fw.inbox.feed.MOST", 1)
+    rows = client_hub(user)._feed._database.rows
+
+    async def read_slowly(name: str, *arguments: Any) -> Any:
+        if name == "feedback.changes":
+            await asyncio.sleep(0.02)
+        return await rows(name, *arguments)
+
+    monkeypatch.setattr(client_hub(user)._feed._database, "rows", read_slowly)
+    busy = await make_user()
+    ids = await asyncio.gather(*(busy.receive() for _ in range(100)))
+    seen: list[dict[str, Any]] = []
+    reading = asyncio.create_task(keep_reading(await connect(busy), seen))
+
+    cursor = len(ids)
+
+    async def mark_for_ever() -> None:
+        nonlocal cursor
+        for is_read in cycle((True, False)):
+            answer = await body(await busy.post("/api/feedback/bulk", json={"ids": ids, "is_read": is_read}))
+            cursor += answer["changed"]
+
+    async def is_far_behind() -> bool:
+        return cursor > seen[-1]["cursor"] + len(ids) / 2
+
+    victim, device = await connect(user), await connect(user)
+    for ws in (victim, device):
+        await event(ws)
+    marking = asyncio.create_task(mark_for_ever())
+    await until(is_far_behind)
+    await user.receive("not kept waiting")
+    assert (await event(victim))["feedback"]["message"] == "not kept waiting"
+    await nothing(await user.post("/api/auth/logout"))
+    assert await close_code(victim) == 4401
+    assert not marking.done()
+    for task in (marking, reading):
+        task.cancel()
 
 
 def client_hub(user: Person) -> Any:
