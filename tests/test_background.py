@@ -8,9 +8,10 @@ from aiohttp.test_utils import TestClient
 
 from fw import background
 from fw.background import Background
+from fw.errors import Unavailable
 from fw.inbox.feed import FEED
 from fw.inbox.hub import HUB
-from tests.conftest import MakeClient
+from tests.conftest import MakeClient, MakeUser
 from tests.support.live import connect, event
 from tests.support.people import Person, body, problem
 from tests.support.waiting import until
@@ -78,7 +79,7 @@ async def test_a_server_whose_task_does_not_run_is_not_ready_and_says_so(
     await until(ready)
     hub = client.app[HUB]  # type: ignore[index]
     monkeypatch.setattr(hub, "_send", None)
-    hub._moved.add("somebody")
+    hub._moved["somebody"] = None
     hub._work.set()
 
     async def answer() -> str:
@@ -110,6 +111,30 @@ async def test_a_hub_that_failed_sends_all_that_it_was_about_to_send(
     monkeypatch.setattr(feed, "read_many", fail_once)
     await user.receive("not lost")
     assert (await event(ws))["feedback"]["message"] == "not lost"
+
+
+async def test_inboxes_whose_reading_takes_too_long_together_are_read_in_parts(
+    client: TestClient, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [await make_user() for _ in range(3)]
+    readers = [await connect(user) for user in users]
+    for ws in readers:
+        await event(ws)
+    monkeypatch.setattr("fw.inbox.hub.RETRY_SECONDS", 0.01)
+    hub, feed = client.app[HUB], client.app[FEED]  # type: ignore[index]
+    read_many = feed.read_many
+
+    async def fail_for_many(since: dict[str, int]) -> object:
+        if len(since) > 1:
+            raise Unavailable
+        return await read_many(since)
+
+    monkeypatch.setattr(feed, "read_many", fail_for_many)
+    hub.wake_all()
+    for user in users:
+        await user.receive("one by one")
+    for ws in readers:
+        assert (await event(ws))["feedback"]["message"] == "one by one"
 
 
 async def test_one_reader_that_cannot_be_written_to_harms_no_other(

@@ -374,6 +374,12 @@ async def test_a_body_of_known_length_may_have_any_number_of_lines(runner: Runne
         assert (await read_all(runner, *parts)).startswith(b"HTTP/1.1 422 ")
 
 
+async def test_empty_lines_before_a_request_are_no_error(runner: Runner, caplog: pytest.LogCaptureFixture) -> None:
+    request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert (await read_all(runner, b"\r\n" * 3000, request)).startswith(b"HTTP/1.1 200 ")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_many_requests_may_come_at_once(runner: Runner) -> None:
     request = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Request-ID: %d\r\n\r\n"
     sent = b"".join(request % number for number in range(300))

@@ -55,7 +55,7 @@ async def change_password(request: web.Request) -> web.Response:
     )
     if changed is None:
         raise await outdated(request)
-    await request.app[BUS].publish(SESSIONS, [caller.user_id])
+    request.app[BUS].publish(SESSIONS, [caller.user_id])
     log.info("password changed", extra={"user_id": caller.user_id})
     return web.Response(status=204)
 
@@ -74,7 +74,7 @@ async def reset_password(request: web.Request) -> web.Response:
     hashed = await request.app[PASSWORDS].hash(values["new_password"])
     if await request.app[DATABASE].change("users.use_reset", hashed_token, hashed) is None:
         raise Invalid(errors={"token": ["Is not, or no longer, valid."]})
-    await request.app[BUS].publish(SESSIONS, [account["id"]])
+    request.app[BUS].publish(SESSIONS, [account["id"]])
     log.info("password reset", extra={"user_id": account["id"]})
     return web.Response(status=204)
 

@@ -104,7 +104,7 @@ async def delete(request: web.Request) -> web.Response:
     user_id = request[CALLER].user_id
     if await request.app[DATABASE].change("users.delete", user_id, current["password_version"]) is None:
         raise await outdated(request)
-    await request.app[BUS].publish(SESSIONS, [user_id])
+    request.app[BUS].publish(SESSIONS, [user_id])
     log.info("account deleted", extra={"user_id": user_id})
     response = web.Response(status=204)
     drop_cookie(request, response)

@@ -33,5 +33,5 @@ async def end(request: web.Request, statement: str, message: str) -> None:
     """End sessions of the caller by a statement, tell every process, and log it."""
     caller = request[CALLER]
     await request.app[DATABASE].change(statement, caller.user_id, caller.session_id)
-    await request.app[BUS].publish(SESSIONS, [caller.user_id])
+    request.app[BUS].publish(SESSIONS, [caller.user_id])
     log.info(message, extra={"user_id": caller.user_id, "session_id": caller.session_id})

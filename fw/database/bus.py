@@ -16,6 +16,7 @@ from aiohttp import web
 
 from fw.config import Config
 from fw.database.pool import BROKEN
+from fw.database.teller import Teller
 
 log = logging.getLogger("fw.bus")
 
@@ -23,11 +24,9 @@ INBOXES: Final = "fw_inbox"
 SESSIONS: Final = "fw_session"
 OUTBOX: Final = "fw_outbox"
 CONNECT_SECONDS: Final = 5.0
-PUBLISH_SECONDS: Final = 0.5
-AWAY_SECONDS: Final = 2.0
 
 Hear = Callable[[str, list[str]], None]
-"""Called with the channel of a hint and the ids of the users that it is about."""
+"""Called with the channel of a hint and the ids of the users that it is about, or `EVERYBODY` for all."""
 
 
 class Lost(Exception):
@@ -57,8 +56,8 @@ class Bus(Protocol):
 
     async def __aexit__(self, *_: object) -> None: ...
 
-    async def publish(self, channel: str, user_ids: Collection[str]) -> None:
-        """Send a hint about users. Never raises: the listener's sweep makes up for a hint that was not sent."""
+    def publish(self, channel: str, user_ids: Collection[str]) -> None:
+        """Send a hint about users, after the change is committed. Does not wait for that."""
 
     def subscribe(self, hear: Hear, on_loss: Callable[[], None]) -> AbstractAsyncContextManager[Subscription]:
         """Call `hear` with every hint until the block ends, and `on_loss` if the connection does.
@@ -115,7 +114,7 @@ class PostgresBus:
     async def __aexit__(self, *_: object) -> None:
         """Close nothing: each subscription closes its own connection."""
 
-    async def publish(self, channel: str, user_ids: Collection[str]) -> None:
+    def publish(self, channel: str, user_ids: Collection[str]) -> None:
         """Do nothing: the statement has sent the hint."""
 
     @asynccontextmanager
@@ -180,31 +179,24 @@ class RedisBus:
         # Imported here: only the extra `redis` installs it.
         from redis.asyncio import Redis
 
-        self._away_until = 0.0
         self._client: Any = Redis.from_url(
             config.redis_url, decode_responses=True, protocol=2, socket_connect_timeout=CONNECT_SECONDS
         )
+        self._teller = Teller(self._send)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._teller.close()
         with contextlib.suppress(Exception):
             await self._client.aclose()
 
-    async def publish(self, channel: str, user_ids: Collection[str]) -> None:
-        """Send a hint about users, after the change is committed."""
-        clock = asyncio.get_running_loop().time
-        if clock() < self._away_until:
-            return
-        try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                await self._client.publish(channel, ",".join(user_ids))
-        # The change is committed, so a lost hint is no error.
-        except Exception as error:  # noqa: BLE001
-            log.warning("redis: a hint was lost", extra={"reason": type(error).__name__})
-            # Else every request would wait for a Redis that does not answer.
-            self._away_until = clock() + AWAY_SECONDS
+    def publish(self, channel: str, user_ids: Collection[str]) -> None:
+        self._teller.tell(channel, user_ids)
+
+    async def _send(self, channel: str, user_ids: list[str]) -> None:
+        await self._client.publish(channel, ",".join(user_ids))
 
     @asynccontextmanager
     async def subscribe(self, hear: Hear, on_loss: Callable[[], None]) -> AsyncIterator[RedisSubscription]:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from fw.background import Background
 from fw.database.bus import Bus, Lost, Subscription
+from fw.database.teller import EVERYBODY
 
 log = logging.getLogger("fw.listener")
 
@@ -126,7 +127,10 @@ class Listener:
             self._demand.stir.clear()
 
     def _hear(self, channel: str, user_ids: list[str]) -> None:
-        self._hear_by_channel[channel](user_ids)
+        if EVERYBODY in user_ids:
+            self._refresh()
+        else:
+            self._hear_by_channel[channel](user_ids)
 
 
 LISTENER: Final[web.AppKey[Listener]] = web.AppKey("listener")

@@ -44,7 +44,7 @@ async def mark_many(request: web.Request) -> web.Response:
         changed = require_account(row)["changed"]
     else:
         changed = await mark_up_to(database, searches, user_id, values["up_to"])
-    await request.app[BUS].publish(INBOXES, [user_id])
+    request.app[BUS].publish(INBOXES, [user_id])
     return reply({"changed": changed})
 
 
@@ -68,7 +68,7 @@ async def change_many(request: web.Request) -> web.Response:
             row = await database.change("feedback.mark_ids", user_id, values["ids"], values["is_read"])
         else:
             row = await database.change("feedback.delete_ids", user_id, values["ids"])
-    await request.app[BUS].publish(INBOXES, [user_id])
+    request.app[BUS].publish(INBOXES, [user_id])
     return reply({"changed": require_account(row)["changed"]})
 
 

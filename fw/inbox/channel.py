@@ -94,7 +94,7 @@ async def open_socket(request: web.Request, protocol: str | None, socket: Socket
 async def follow_later(request: web.Request, protocol: str | None, socket: Socket) -> web.StreamResponse:
     """Follow once the token has come in the first message. Raises `TooManyRequests` before the upgrade only."""
     first = socket.first_message()
-    with request.app[NEWCOMERS].admitted(caller_bucket(request)):
+    with request.app[NEWCOMERS].admitted(caller_bucket(request), socket):
         response = await open_socket(request, protocol, socket)
         caller = await caller_of_message(request, socket, first)
     if caller is not None:

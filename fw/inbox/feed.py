@@ -17,9 +17,8 @@ MOST_BYTES: Final = 128 * 1024
 """About how many bytes of messages and metadata one reading has, so that a stalled reader holds little memory. One event may
 exceed it: events are never cut.
 """
-ALL_BYTES: Final = 4 * 1024 * 1024
-"""The same limit for all inboxes of one statement together."""
-LEAST_BYTES: Final = 1024
+MOST_BYTES_OF_MANY: Final = 16 * 1024
+"""The same for each of many inboxes that one statement reads: they wait for each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,12 @@ class Feed:
 
     async def read(self, user_id: str, since: int) -> Reading:
         """Read the next changes of one inbox, at most `MOST` and `MOST_BYTES`. Raises `Unauthorized` if the inbox is gone."""
-        for reading in await self.read_many({user_id: since}):
+        for reading in await self.read_many({user_id: since}, MOST_BYTES):
             return reading
         raise Unauthorized
 
-    async def read_many(self, since: dict[str, int]) -> list[Reading]:
+    async def read_many(self, since: dict[str, int], most_bytes: int = MOST_BYTES_OF_MANY) -> list[Reading]:
         """Read the next changes of each inbox after its cursor, in one statement; inboxes that are gone are left out."""
-        most_bytes = max(LEAST_BYTES, min(MOST_BYTES, ALL_BYTES // max(1, len(since))))
         rows = await self._database.rows("feedback.changes", list(since), list(since.values()), MOST, most_bytes)
         return [
             reading(user_id, since[user_id], list(group)) for user_id, group in groupby(rows, key=lambda row: row["inbox_id"])

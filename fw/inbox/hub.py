@@ -48,7 +48,9 @@ class Hub:
         self._demand = demand
         self._watches: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._rooms: dict[str, Room] = {}
-        self._moved: set[str] = set()
+        # A dict and not a set: first come, first served, and those whose reading failed come last.
+        self._moved: dict[str, None] = {}
+        self._at_once = AT_ONCE
         self._open: set[Socket] = set()
         # Those that read for one socket, or for one inbox.
         self._reading: set[asyncio.Task[None]] = set()
@@ -215,7 +217,7 @@ class Hub:
             room = self._rooms.get(user_id)
             if room is not None:
                 room.moves += 1
-                self._moved.add(user_id)
+                self._moved[user_id] = None
                 self._work.set()
 
     def check_sessions(self, user_ids: Iterable[str]) -> None:
@@ -264,8 +266,9 @@ class Hub:
             socket.tend(now)
 
     async def _send(self) -> None:
-        batch = list(islice(self._moved, AT_ONCE))
-        self._moved.difference_update(batch)
+        batch = list(islice(self._moved, self._at_once))
+        for user_id in batch:
+            del self._moved[user_id]
         since = {
             user_id: room.cursor
             for user_id in batch
@@ -276,8 +279,11 @@ class Hub:
         try:
             readings = await self._feed.read_many(since)
         except Problem:
-            self._moved.update(since)
+            # Together they may have taken too long.
+            self._at_once = max(1, len(since) // 2)
+            self._moved.update(dict.fromkeys(since))
             raise
+        self._at_once = min(AT_ONCE, 2 * self._at_once)
         for reading in readings:
             room = self._rooms.get(reading.user_id)
             if room is not None and self._deliver(room, reading):

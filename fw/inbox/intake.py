@@ -292,7 +292,7 @@ class Intake:
                     Locked() if row["is_locked"] else outcome(rows[n], stored_ids[n - low + 1] if stored_ids else None)
                 )
         if found and not self._bus.in_transaction:
-            await self._bus.publish(INBOXES, {row["user_id"] for row in found})
+            self._bus.publish(INBOXES, {row["user_id"] for row in found})
         return [result or NotFound() for result in results]
 
 

@@ -43,7 +43,7 @@ async def mark(request: web.Request) -> web.Response:
     feedback_id = path_id(request)
     database, user_id = request.app[DATABASE], request[CALLER].user_id
     changed = await database.change("feedback.mark_one", user_id, feedback_id, values["is_read"])
-    await request.app[BUS].publish(INBOXES, [user_id])
+    request.app[BUS].publish(INBOXES, [user_id])
     return reply(changed or await find_item(request, feedback_id))
 
 
@@ -54,5 +54,5 @@ async def delete(request: web.Request) -> web.Response:
     row = await request.app[DATABASE].change("feedback.delete", user_id, feedback_id)
     if row is None or not row["deleted"]:
         raise NotFound
-    await request.app[BUS].publish(INBOXES, [user_id])
+    request.app[BUS].publish(INBOXES, [user_id])
     return web.Response(status=204)

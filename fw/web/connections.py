@@ -103,7 +103,11 @@ class ProblemHandler(RequestHandler):
     def _feed(self, data: bytes, lines: int) -> bool:
         """Parse what has come. Returns whether more may be parsed."""
         size = len(data)
-        if self._lines + lines > REQUEST_LINES and self._body._http_chunk_splits is not None:
+        if (
+            self._lines + lines > REQUEST_LINES
+            and self._body is not EMPTY_PAYLOAD
+            and self._body._http_chunk_splits is not None
+        ):
             self._refuse_body()
         else:
             count, was_body, was_whole = self._request_count, not self._body.is_eof(), not self._received
@@ -124,6 +128,11 @@ class ProblemHandler(RequestHandler):
             elif not was_whole:
                 self._unfinished.discard(self)
         return not self._is_cut
+
+    @property
+    def _comes_in_chunks(self) -> bool:
+        # Before any request that attribute is not even set.
+        return self._body is not EMPTY_PAYLOAD and self._body._http_chunk_splits is not None
 
     def _refuse_body(self) -> None:
         """Have whoever reads the body fail, and wait for no more of it."""

@@ -1,6 +1,8 @@
 """The bus: what it has to do, by PostgreSQL and by Redis alike."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -8,13 +10,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient
+from redis.asyncio import Redis
 
 from fw.config import Config
 from fw.database import listener
-from fw.database.bus import INBOXES, SESSIONS, Lost, PostgresSubscription, make_bus
+from fw.database.bus import BUS, INBOXES, SESSIONS, Lost, PostgresSubscription, make_bus
 from fw.database.listener import LISTENER
+from fw.database.teller import EVERYBODY, MOST, Teller
 from fw.inbox.hub import HUB
 from tests.conftest import MakeClient, MakeUser
 from tests.support.live import close_code, connect, event
@@ -67,8 +72,8 @@ async def test_what_one_tells_all_hear(bus_config: Config) -> None:
         bus.subscribe(lambda *told: first.append(told), noted),
         bus.subscribe(lambda *told: second.append(told), noted),
     ):
-        await bus.publish(INBOXES, ids)
-        await bus.publish(SESSIONS, ids[:1])
+        bus.publish(INBOXES, ids)
+        bus.publish(SESSIONS, ids[:1])
 
         async def all_heard() -> bool:
             return len(first) == len(second) == 2
@@ -97,7 +102,62 @@ async def test_a_bus_that_is_not_there_is_lost(config: Config, settings: dict[st
 
 async def test_publishing_to_a_bus_that_is_not_there_harms_nobody(config: Config) -> None:
     async with make_bus(replace(config, redis_url="redis://127.0.0.1:1")) as bus:
-        await bus.publish(INBOXES, ["x"])
+        bus.publish(INBOXES, ["x"])
+
+
+@pytest.mark.parametrize("bus_config", ["redis"], indirect=True)
+async def test_hints_outlast_a_bus_that_stands_still(bus_config: Config) -> None:
+    heard: set[str] = set()
+    async with (
+        make_bus(bus_config) as bus,
+        bus.subscribe(lambda _, ids: heard.update(ids), noted),
+        Redis.from_url(bus_config.redis_url) as redis,
+    ):
+        pid = (await redis.info("server"))["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            bus.publish(INBOXES, ["while it stands still"])
+            await until(lambda: has_failed(bus))
+            bus.publish(SESSIONS, ["after that was noticed"])
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+        async def has_heard_both() -> bool:
+            return heard == {"while it stands still", "after that was noticed"}
+
+        await until(has_heard_both)
+
+
+async def has_failed(bus: Any) -> bool:
+    return bool(bus._teller._waiting)
+
+
+async def test_hints_about_too_many_users_become_one_about_all() -> None:
+    told: list[tuple[str, list[str]]] = []
+    failures = iter([OSError()])
+
+    async def send(channel: str, user_ids: list[str]) -> None:
+        for failure in failures:
+            raise failure
+        told.append((channel, user_ids))
+
+    teller = Teller(send)
+    teller.tell(INBOXES, map(str, range(MOST + 1)))
+    teller.tell(SESSIONS, ["one", "two"])
+    await teller.close()
+    assert told == [(INBOXES, [EVERYBODY]), (SESSIONS, ["one", "two"])]
+
+
+async def test_a_hint_about_all_wakes_every_reader(pair: tuple[Person, Person], config: Config) -> None:
+    here, _ = pair
+    ws = await connect(here)
+    await event(ws)
+    sql = await asyncpg.connect(config.database_url)
+    await sql.execute("UPDATE sessions SET revoked_at = now() WHERE user_id = $1", here.id)
+    await sql.execute("SELECT pg_notify($1, $2)", INBOXES, EVERYBODY)
+    await sql.close()
+    here.client.app[BUS].publish(INBOXES, [EVERYBODY])  # type: ignore[union-attr]
+    assert await close_code(ws) == 4401
 
 
 async def test_sockets_hear_of_all_changes_made_elsewhere(pair: tuple[Person, Person]) -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from aiohttp import ClientWebSocketResponse, WSServerHandshakeError
+from aiohttp.test_utils import TestClient
 
 from fw.background import Background
 from fw.config import Config
@@ -216,6 +217,22 @@ async def test_sockets_that_say_nothing_are_few(make_client: MakeClient, monkeyp
             return None
 
     await until(takes_another)
+
+
+async def test_who_is_silent_longest_makes_way_where_there_are_too_many(
+    client: TestClient, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fw.inbox.newcomers.MOST", 2)
+    silent = [await client.ws_connect("/api/feedback/live") for _ in range(2)]
+    honest = await client.ws_connect("/api/feedback/live")
+    await honest.send_json({"type": "auth", "token": user.token})
+    assert (await event(honest))["event"] == "hello"
+    assert await close_code(silent[0]) == 4429
+    another = await client.ws_connect("/api/feedback/live")
+    assert "fw_live_unauthenticated_sockets 2.0" in await (await client.get("/metrics")).text()
+    for ws in (silent[1], another):
+        assert not ws.closed
+        await ws.close()
 
 
 async def test_a_named_socket_is_not_held_up_by_silent_ones(
