@@ -3,10 +3,11 @@
 import re
 from typing import Any, Final, NamedTuple
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError
 from marshmallow import ValidationError, fields, validate
 
 from fw.accounts.passwords import common_passwords
+from fw.web.email_address import MOST, read_address
 from fw.web.fields import IPV6, PORT, SPACE, Matching, Rule, Text, storable
 
 USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,29}")
@@ -48,16 +49,16 @@ class EmailField(Rule[Email]):
     """An e-mail address; its syntax is checked, and no DNS look-up is made."""
 
     def read(self, value: Any) -> Email:
-        if not isinstance(value, str) or len(value) > 320:
+        if not isinstance(value, str):
             raise ValidationError("Must be an e-mail address.")
         try:
-            address = validate_email(storable(value), check_deliverability=False).normalized
+            address = read_address(storable(value)).normalized
         except EmailNotValidError as error:
             raise ValidationError(str(error)) from None
         return Email(address, address.casefold())
 
     def describe(self) -> dict[str, Any]:
-        return {"type": "string", "format": "email", "maxLength": 320, "examples": ["you@example.com"]}
+        return {"type": "string", "format": "email", "maxLength": MOST, "examples": ["you@example.com"]}
 
 
 class Username(Matching):

@@ -23,14 +23,20 @@ class Forgotten(Body):
 @operation("auth_forgot", Answer(202), body=Forgotten(), refuses=(TooManyRequests,))
 async def forgot(request: web.Request) -> web.Response:
     """Have a link mailed that sets a new password, if there is an account with this address. Whether there is, is not told."""
+    await count_forgot(request)
     values = await read_object(request)
     await mail_reset(request, values["email"])
     return web.Response(status=202)
 
 
+async def count_forgot(request: web.Request) -> None:
+    """Count a request of an address before it is looked at. Raises `TooManyRequests`."""
+    await request.app[LIMITS].count(forgot=caller_bucket(request))
+
+
 async def mail_reset(request: web.Request, email: Email) -> None:
     """Have a link mailed to an address. What is counted and what is asked of the database is the same if nobody has it."""
-    await request.app[LIMITS].count(forgot=caller_bucket(request), forgot_account=email.key)
+    await request.app[LIMITS].count(forgot_account=email.key)
     job_id = new_id()
     token = link_token(request.app[CONFIG].jwt_secrets[0], RESET, job_id)
     await request.app[DATABASE].change("users.forget", email.key, job_id, token_hash(token))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from aiohttp import web
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError
 from marshmallow import fields, validate
 
 from fw.accounts.authentication import reply_session, session_of
@@ -17,6 +17,7 @@ from fw.accounts.user import Session
 from fw.database.pool import DATABASE
 from fw.errors import Forbidden, TooManyRequests, WrongCredentials
 from fw.web.address import caller_bucket
+from fw.web.email_address import read_address
 from fw.web.fields import Text
 from fw.web.limits import LIMITS
 from fw.web.operation import FORM, JSON, Answer, operation
@@ -102,6 +103,6 @@ def login_name(typed: Mapping[str, Any]) -> LoginName:
 def email_key(typed: str) -> str:
     """Return an e-mail address as it is compared: case-folded, and the same for all spellings of its domain."""
     try:
-        return validate_email(typed, check_deliverability=False).normalized.casefold()
+        return read_address(typed).normalized.casefold()
     except EmailNotValidError:
         return typed.casefold()

@@ -14,8 +14,9 @@ from email.policy import SMTP, SMTPUTF8, Policy
 from email.utils import format_datetime, parseaddr
 from typing import Any, Final
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError
 
+from fw.web.email_address import read_address
 from fw.web.templates import fill
 
 SUBJECT: Final = 120
@@ -68,7 +69,7 @@ def address_of(text: str) -> Address:
     """Return an address, its domain in ASCII as mail servers know it. Raises `NoAddress`."""
     name, plain = parseaddr(text) if "<" in text else ("", text)
     try:
-        found = validate_email(plain, check_deliverability=False)
+        found = read_address(plain)
         if WORD.search(found.local_part):
             raise NoAddress
         return Address(name, found.local_part, found.ascii_domain)

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from fw.accounts.fields import EmailField
-from fw.accounts.forgot import mail_reset
+from fw.accounts.forgot import count_forgot, mail_reset
 from fw.config import CONFIG
 from fw.errors import Invalid, Problem, TooManyRequests, Unavailable
 from fw.pages.words import in_words, sentence
@@ -26,6 +26,7 @@ async def send_link(request: web.Request) -> web.Response:
     """Have a link mailed, and say so, whether there is such an account or not."""
     typed = await read_form(request)
     try:
+        await count_forgot(request)
         await mail_reset(request, validate(Form(), typed)["email"])
     except (Invalid, TooManyRequests, Unavailable) as problem:
         return form(request, typed.get("email", ""), problem)

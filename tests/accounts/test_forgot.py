@@ -87,6 +87,12 @@ async def test_counts_addresses(make_client: MakeClient) -> None:
     await nothing(await client.post(FORGOT, json={"email": f"{uuid4().hex}@example.com"}, headers=headers), 202)
 
 
+async def test_counts_a_request_before_it_looks_at_it(make_client: MakeClient) -> None:
+    client = await make_client(rate_limits={"forgot": (1, 3600)})
+    await problem(await client.post(FORGOT, json={"email": "no address"}), 422, "invalid")
+    await problem(await client.post(FORGOT, json={"email": "no address"}), 429, "too-many-requests")
+
+
 async def test_refuses_what_is_no_address(client: TestClient) -> None:
     for wrong in ("", "x", "a@b", None, 1, [], "a@example.com\r\nBcc: b@example.com", "a\0@example.com"):
         found = await problem(await client.post(FORGOT, json={"email": wrong}), 422, "invalid")
