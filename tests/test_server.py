@@ -265,6 +265,31 @@ async def test_a_client_that_takes_a_response_slowly_is_not_cut_off(runner: Runn
     writer.close()
 
 
+async def test_clients_that_take_nothing_make_way_where_too_much_waits(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNTAKEN_BYTES", 1_000_000)
+    request = b"GET /api/docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n"
+    stalled = [await asyncio.open_connection("127.0.0.1", port_of(runner), limit=1024) for _ in range(4)]
+    for _, writer in stalled:
+        writer.write((request + b"\r\n") * 20)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner), limit=1024)
+    writer.write((request + b"\r\n") * 9 + request + b"Connection: close\r\n\r\n")
+    size = 0
+
+    async def are_cut() -> bool:
+        assert runner.server
+        waiting = [handler.transport.get_write_buffer_size() for handler in runner.server.connections if handler.transport]
+        return size > 0 and sum(waiting) <= 1_000_000
+
+    cutting = asyncio.create_task(until(are_cut))
+    while chunk := await asyncio.wait_for(reader.read(50_000), 10):
+        size += len(chunk)
+        await asyncio.sleep(0.01)
+    assert size > 10 * 1_000_000
+    await cutting
+    for _, stopped in [*stalled, (reader, writer)]:
+        stopped.close()
+
+
 async def test_a_connection_between_requests_is_left_alone(runner: Runner) -> None:
     async with ClientSession() as http:
         for _ in range(2):

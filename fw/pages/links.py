@@ -1,5 +1,7 @@
 """What links lead to: a forgotten password and the new one, and a verified e-mail address."""
 
+from typing import Final
+
 from aiohttp import web
 
 from fw.accounts.fields import EmailField
@@ -7,9 +9,13 @@ from fw.accounts.forgot import count_forgot, mail_reset
 from fw.config import CONFIG
 from fw.errors import Invalid, Problem, TooManyRequests, Unavailable
 from fw.pages.words import in_words, sentence
-from fw.web.request import read_form, validate
+from fw.web.request import is_short, read_form, validate
 from fw.web.schemas import Query
 from fw.web.templates import SENDS_FORMS, page
+
+
+FORM_BYTES: Final = 4096
+"""An address has at most 320 characters, each of at most 12 bytes in a form."""
 
 
 class Form(Query):
@@ -24,7 +30,7 @@ async def forgot(request: web.Request) -> web.Response:
 @in_words
 async def send_link(request: web.Request) -> web.Response:
     """Have a link mailed, and say so, whether there is such an account or not."""
-    typed = await read_form(request)
+    typed = await read_form(request) if is_short(request, FORM_BYTES) else {}
     try:
         await count_forgot(request)
         await mail_reset(request, validate(Form(), typed)["email"])

@@ -18,7 +18,7 @@ from fw.pages.words import in_words, sentence
 from fw.web.fields import Text
 from fw.web.limits import LIMITS
 from fw.web.origin import own_origin
-from fw.web.request import read_form, validate
+from fw.web.request import is_short, read_form, validate
 from fw.web.schemas import Query
 from fw.web.templates import SENDS_FORMS, SHOWS_PROFILES, page
 
@@ -74,9 +74,10 @@ async def send(request: web.Request) -> web.Response:
     try:
         await admit(request.app[LIMITS], sender, username.lower())
     except TooManyRequests as problem:
-        # To read a long form costs more than a refusal may. Its text is still there when the person goes back.
-        is_short = (request.content_length or BODY_SHOWN + 1) <= BODY_SHOWN
-        return form(request, await known_owner(request), await read_typed(request) if is_short else {}, problem)
+        # The text of a long one is still there when the person goes back.
+        return form(
+            request, await known_owner(request), await read_typed(request) if is_short(request, BODY_SHOWN) else {}, problem
+        )
     typed = await read_typed(request)
     try:
         values = validate(FORM, typed)

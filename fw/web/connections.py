@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from heapq import nsmallest
+from math import inf
 from operator import itemgetter
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ HEAD_SECONDS: Final = 20.0
 STALLED_SECONDS: Final = 30.0
 LEAST_BYTES_A_SECOND: Final = 256
 """The slowest that a client may take a response, on average over that time: a slower one only keeps others out."""
+UNTAKEN_BYTES: Final = 64 * 1024 * 1024
+"""How much of all responses may wait for clients: some 60 of the longest, and twice that of memory."""
 ENDING_SECONDS: Final = 3.0
 """How long a client may take nothing of its response when the server stops."""
 UNFINISHED_BYTES: Final = 32 * 1024 * 1024
@@ -70,7 +73,9 @@ class ProblemHandler(RequestHandler):
         "_seen_at",
         "_seen_request",
         "_seen_taken",
+        "_taken",
         "_unfinished",
+        "taken_lately",
     )
 
     def __init__(self, manager: "ProblemServer", **options: Any) -> None:
@@ -81,7 +86,9 @@ class ProblemHandler(RequestHandler):
         super().connection_made(transport)
         self._made_at = self._seen_at = self._loop.time()
         self._seen_request: web.BaseRequest | None = None
-        self._seen_taken = 0
+        self._seen_taken = self._taken = 0
+        self.taken_lately: float = inf
+        """How much the client has taken of a response that waits since it was last looked at; infinite at the first look."""
         # How many bytes and lines of the request have come whose head or body is not complete, and that body.
         self._received = self._lines = 0
         self._body: StreamReader = EMPTY_PAYLOAD
@@ -179,19 +186,24 @@ class ProblemHandler(RequestHandler):
         if self.transport is not None and self._task_handler is not None and self._task_handler.done():
             self.transport.abort()
 
-    def close_if_stalled(self, now: float, seconds: float) -> None:
-        """Close a connection whose client takes its response too slowly."""
+    def close_if_stalled(self, now: float, seconds: float) -> int:
+        """Close a connection whose client takes its response too slowly. Returns how much of that waits."""
         if self.transport is None:
-            return
+            return 0
         waiting = self.transport.get_write_buffer_size()
         request = self._current_request
         taken = (request.writer.output_size if request else 0) - (waiting and not_taken(self.transport))
         if not waiting or request is not self._seen_request:
             self._seen_at, self._seen_request, self._seen_taken = now, request, taken
-        elif now - self._seen_at >= seconds:
-            if taken - self._seen_taken < LEAST_BYTES_A_SECOND * seconds:
-                self.transport.abort()
-            self._seen_at, self._seen_taken = now, taken
+            self.taken_lately = inf
+        else:
+            self.taken_lately = taken - self._taken
+            if now - self._seen_at >= seconds:
+                if taken - self._seen_taken < LEAST_BYTES_A_SECOND * seconds:
+                    self.transport.abort()
+                self._seen_at, self._seen_taken = now, taken
+        self._taken = taken
+        return waiting
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -265,10 +277,19 @@ class ProblemServer(web.Server):
         return ProblemHandler(self, loop=self._loop, **self._kwargs)
 
     async def sweep(self) -> None:
-        """Close connections that are dead, silent or stalled."""
+        """Close connections that are dead, silent or stalled; and, if too much waits for all clients, those of the slowest."""
         now, seconds = self._loop.time(), ENDING_SECONDS if self.is_ending else STALLED_SECONDS
+        waiting: list[tuple[ProblemHandler, int]] = []
         for handler in self.connections:
             if isinstance(handler, ProblemHandler):
                 handler.close_if_dead()
                 handler.close_if_silent(now)
-                handler.close_if_stalled(now, seconds)
+                if size := handler.close_if_stalled(now, seconds):
+                    waiting.append((handler, size))
+        excess = sum(size for _, size in waiting) - UNTAKEN_BYTES
+        if excess > 0:
+            waiting.sort(key=lambda one: one[0].taken_lately)
+            for handler, size in waiting:
+                if excess > 0 and handler.transport is not None:
+                    handler.transport.abort()
+                    excess -= size

@@ -63,6 +63,11 @@ async def read_form(request: web.Request) -> dict[str, Any]:
     return parse_form(await read_body(request))
 
 
+def is_short(request: web.Request, most: int) -> bool:
+    """Tell whether a form may be read before a limit counts, or although that refuses: to read a long one takes time."""
+    return (request.content_length or most + 1) <= most
+
+
 def refuse_codings(request: web.Request) -> None:
     """Raises `UnsupportedMediaType` if the body is compressed (RFC 9110, 12.5.3).
 
