@@ -13,7 +13,6 @@ from fw.web.request import is_short, read_form, validate
 from fw.web.schemas import Query
 from fw.web.templates import SENDS_FORMS, page
 
-
 FORM_BYTES: Final = 4096
 """An address has at most 320 characters, each of at most 12 bytes in a form."""
 
