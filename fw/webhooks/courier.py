@@ -28,9 +28,15 @@ TOTAL_SECONDS: Final = 15.0
 SINGLE_SECONDS: Final = 6.0
 MOST_COSTLY: Final = 10_000
 """How many such accounts are known at most."""
+MOST_PROVEN: Final = 10_000
+"""How many receivers that have answered well are known at most."""
 GONE: Final = 410
 ABOUT_SENDING: Final = frozenset(("url", "is_active", "secret", "old_secret", "type", "happened_at", "feedback_id"))
 """The columns of what is to be sent that are no part of the feedback."""
+
+
+Receiver = tuple[str, str]
+"""The id and the address of a webhook."""
 
 
 class Single:
@@ -67,6 +73,9 @@ class WebhookCourier:
         self._allow_private = config.webhook_allow_private
         self._database = database
         self._sender = Sender(allow_private=config.webhook_allow_private)
+        # What has not answered well yet may be made to stop its sender, again and again with new webhooks.
+        self._newcomers = Sender(allow_private=config.webhook_allow_private)
+        self._proven: dict[Receiver, None] = {}
         self._prober = Single(Sender(allow_private=config.webhook_allow_private))
         self._quarantine = Single(Sender(allow_private=config.webhook_allow_private))
         # Accounts with a receiver whose TLS takes much of a processor's time: they wait for each other, nobody else for them.
@@ -76,7 +85,7 @@ class WebhookCourier:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for sender in (self._sender, self._prober.sender, self._quarantine.sender):
+        for sender in (self._sender, self._newcomers, self._prober.sender, self._quarantine.sender):
             await sender.__aexit__()
 
     async def deliver(self, job: Job) -> bool:
@@ -100,20 +109,31 @@ class WebhookCourier:
         body = body_of(row)
         keys = [key for key in (row["secret"], row["old_secret"]) if key]
         headers = signed_headers(job.id, int(time.time()), body, keys)
+        receiver = (job.key, row["url"])
+        is_proven = receiver in self._proven
         try:
             if job.user_id in self._costly:
                 outcome = await self._quarantine.send(row["url"], headers, body)
             else:
-                outcome = await self._sender.send(row["url"], headers, body, TOTAL_SECONDS)
+                sender = self._sender if is_proven else self._newcomers
+                outcome = await sender.send(row["url"], headers, body, TOTAL_SECONDS)
         except StoodStill:
-            outcome = await self._prober.send(row["url"], headers, body)
+            outcome = await (self._prober if is_proven else self._quarantine).send(row["url"], headers, body)
         except Lost:
             outcome = LOST
+        self._learn(job.user_id, receiver, outcome)
+        return outcome
+
+    def _learn(self, user_id: str, receiver: Receiver, outcome: Outcome) -> None:
         if outcome.is_costly:
             if len(self._costly) >= MOST_COSTLY:
                 self._costly.clear()
-            self._costly.add(job.user_id)
-        return outcome
+            self._costly.add(user_id)
+        if not outcome.error:
+            self._proven[receiver] = None
+            if len(self._proven) > MOST_PROVEN:
+                # The one that was proven first; it may prove itself again.
+                del self._proven[next(iter(self._proven))]
 
     async def _note_failure(self, job: Job, row: Row, outcome: Outcome) -> Later | Never:
         """Note a failed attempt, and return what it means for the job."""

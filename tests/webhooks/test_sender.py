@@ -156,6 +156,28 @@ async def test_costly_webhooks_wait_for_each_other_alone(
         await receiver.has(1)
 
 
+async def test_new_webhooks_do_not_stop_the_sender_of_proven_ones(
+    user: Person, make_user: MakeUser, receiver: Receiver, sql: asyncpg.Connection
+) -> None:
+    other = await make_user()
+    await make_webhook(other, receiver.url)
+    await other.receive("first")
+    await receiver.has(1)
+    [newcomers] = processes()
+    await other.receive("second")
+    await receiver.has(2)
+    [proven] = set(processes()) - {newcomers}
+    receiver.answer = hanging
+    await other.receive("third")
+    await receiver.has(3)
+    async with listening(with_certificates(150)) as port:
+        hostile = await make_webhook(user, f"https://localhost:{port}/")
+        await user.receive("x")
+        await is_turned_off(sql, hostile)
+    assert proven.is_running()
+    assert not newcomers.is_running()
+
+
 async def test_an_attempt_that_ends_the_sender_counts(user: Person, receiver: Receiver) -> None:
     receiver.answer = hanging
     webhook = await make_webhook(user, receiver.url)
