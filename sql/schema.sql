@@ -262,6 +262,9 @@ DECLARE
     v_last uuid;
     v_cursor bigint;
     v_watch smallint;
+    -- Citus takes no functions of the moment in ON CONFLICT.
+    v_now timestamptz;
+    v_expired timestamptz;
 BEGIN
     IF p_skip_locked THEN
         PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE SKIP LOCKED;
@@ -286,16 +289,18 @@ BEGIN
         IF v_last >= v_own[1] THEN
             v_ids := ids_after(v_last, v_own);
         END IF;
+        v_now := now();
+        v_expired := v_now - interval '24 hours';
         v_earlier := array_fill(NULL::uuid, ARRAY[v_count]);
         v_places := array_fill(NULL::integer, ARRAY[v_count]);
         v_count := 0;
         FOR n IN 1 .. cardinality(p_ids) LOOP
             IF p_keys[n] IS NOT NULL THEN
-                INSERT INTO idempotency AS k (user_id, key, body_hash, feedback_id)
-                VALUES (p_user_id, p_keys[n], p_hashes[n], v_ids[n])
+                INSERT INTO idempotency AS k (user_id, key, body_hash, feedback_id, created_at)
+                VALUES (p_user_id, p_keys[n], p_hashes[n], v_ids[n], v_now)
                 ON CONFLICT (user_id, key) DO UPDATE
-                SET body_hash = excluded.body_hash, feedback_id = excluded.feedback_id, created_at = now()
-                WHERE k.created_at < now() - interval '24 hours';
+                SET body_hash = excluded.body_hash, feedback_id = excluded.feedback_id, created_at = excluded.created_at
+                WHERE k.created_at < v_expired;
                 IF NOT FOUND THEN
                     SELECT k.body_hash, k.feedback_id INTO STRICT v_hash, v_id
                     FROM idempotency AS k WHERE k.user_id = p_user_id AND k.key = p_keys[n];
@@ -349,6 +354,73 @@ BEGIN
     new_cursor := v_cursor;
     earlier_ids := v_earlier;
     RETURN NEXT;
+END
+$$;
+
+-- Appends rows to inboxes that are on one machine, if the data is spread over several: p_near is one of them. The rows of an inbox
+-- stand from p_lows to p_highs in the parallel arrays of inbox_append; p_usernames has the folded names that it was looked up by.
+-- Returns a row for each inbox that there is, as inbox_append does; is_renamed tells that its name is another's now, and nothing
+-- was stored.
+CREATE FUNCTION inboxes_append(
+    p_near uuid,
+    p_user_ids uuid[],
+    p_usernames text[],
+    p_lows integer[],
+    p_highs integer[],
+    p_skip_locked boolean[],
+    p_is_patient boolean,
+    p_ids text[],
+    p_created_at timestamptz[],
+    p_widget_ids text[],
+    p_addresses text[],
+    p_messages text[],
+    p_metadata text[],
+    p_keys text[],
+    p_hashes bytea[]
+)
+RETURNS TABLE (place integer, user_id uuid, earlier_ids uuid[], is_locked boolean, is_renamed boolean, is_watched boolean)
+LANGUAGE plpgsql
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_low integer;
+    v_high integer;
+    v_cursor bigint;
+BEGIN
+    FOR n IN 1 .. cardinality(p_user_ids) LOOP
+        place := n;
+        user_id := p_user_ids[n];
+        v_low := p_lows[n];
+        v_high := p_highs[n];
+        is_renamed := p_usernames[n] IS NOT NULL AND NOT EXISTS (
+            SELECT FROM users AS u WHERE u.id = p_user_ids[n] AND lower(u.username COLLATE "C") = p_usernames[n]
+        );
+        IF is_renamed THEN
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        IF p_is_patient THEN
+            PERFORM inbox_hold(p_user_ids[n]);
+        END IF;
+        SELECT a.earlier_ids, a.new_cursor INTO earlier_ids, v_cursor
+        FROM inbox_append(
+            p_user_ids[n],
+            p_ids[v_low:v_high]::uuid[],
+            p_created_at[v_low:v_high],
+            p_widget_ids[v_low:v_high]::uuid[],
+            p_addresses[v_low:v_high]::inet[],
+            p_messages[v_low:v_high],
+            p_metadata[v_low:v_high]::json[],
+            p_keys[v_low:v_high],
+            p_hashes[v_low:v_high],
+            p_skip_locked[n]
+        ) AS a;
+        IF FOUND THEN
+            is_locked := v_cursor IS NULL;
+            is_watched := EXISTS (SELECT FROM inboxes AS i WHERE i.user_id = p_user_ids[n] AND i.watch <> 0);
+            RETURN NEXT;
+        END IF;
+    END LOOP;
 END
 $$;
 
@@ -958,7 +1030,8 @@ BEGIN
 END
 $$;
 
--- Makes a webhook, unless the account has p_most of them: then it returns no row.
+-- Makes a webhook, unless the account has p_most of them: then it returns no row. The columns are listed because Citus drops what
+-- depends on the row type of a table that it spreads.
 CREATE FUNCTION webhook_create(
     p_user_id uuid,
     p_id uuid,
@@ -969,19 +1042,23 @@ CREATE FUNCTION webhook_create(
     p_secret text,
     p_most integer
 )
-RETURNS SETOF webhooks
+RETURNS TABLE (
+    id uuid, url text, events text[], description text, is_active boolean, created_at timestamptz, failing_since timestamptz,
+    disabled_reason text, secret text
+)
 LANGUAGE plpgsql
 SET lock_timeout = '2s'
 AS $$
+#variable_conflict use_column
 BEGIN
     PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
     IF (SELECT count(*) FROM webhooks AS w WHERE w.user_id = p_user_id) >= p_most THEN
         RETURN;
     END IF;
     RETURN QUERY
-    INSERT INTO webhooks (user_id, id, url, events, description, is_active, created_at, secret)
+    INSERT INTO webhooks AS w (user_id, id, url, events, description, is_active, created_at, secret)
     VALUES (p_user_id, p_id, p_url, p_events, p_description, true, p_created_at, p_secret)
-    RETURNING *;
+    RETURNING w.id, w.url, w.events, w.description, w.is_active, w.created_at, w.failing_since, w.disabled_reason, w.secret;
     PERFORM inbox_watch(p_user_id);
 END
 $$;
@@ -1018,10 +1095,14 @@ $$;
 CREATE FUNCTION webhook_update(
     p_user_id uuid, p_id uuid, p_url text, p_events text[], p_has_description boolean, p_description text, p_is_active boolean
 )
-RETURNS SETOF webhooks
+RETURNS TABLE (
+    id uuid, url text, events text[], description text, is_active boolean, created_at timestamptz, failing_since timestamptz,
+    disabled_reason text, secret text
+)
 LANGUAGE plpgsql
 SET lock_timeout = '2s'
 AS $$
+#variable_conflict use_column
 BEGIN
     PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE;
     RETURN QUERY
@@ -1033,7 +1114,7 @@ BEGIN
         failing_since = CASE WHEN p_is_active OR p_url <> w.url THEN NULL ELSE w.failing_since END,
         disabled_reason = CASE WHEN p_is_active THEN NULL ELSE w.disabled_reason END
     WHERE w.user_id = p_user_id AND w.id = p_id
-    RETURNING w.*;
+    RETURNING w.id, w.url, w.events, w.description, w.is_active, w.created_at, w.failing_since, w.disabled_reason, w.secret;
     IF NOT FOUND THEN
         RETURN;
     END IF;
