@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from marshmallow import fields
 from marshmallow.validate import Equal
 
@@ -66,23 +66,33 @@ async def follow(request: web.Request) -> web.StreamResponse:
     """Send what happens to the caller's inbox until either side closes the socket."""
     refuse_foreign_origin(request)
     socket = request.app[HUB].make_socket(read_query(request).get("since"))
-    ready = web.WebSocketResponse(protocols=(PROTOCOL,)).can_prepare(request)
-    if request.method != hdrs.METH_GET or not ready:
-        raise UpgradeRequired
+    protocol = protocol_of(request)
     token = token_of(request)
     if token is None:
-        return await follow_later(request, ready.protocol, socket)
+        return await follow_later(request, protocol, socket)
     # A bad token is told after the upgrade, where browsers see it.
     caller = await caller_of(request, token)
     if caller is None:
-        response = await open_socket(request, ready.protocol, socket)
+        response = await open_socket(request, protocol, socket)
         socket.close(Close.UNAUTHORIZED)
         return response
     request[CALLER] = caller
     async with request.app[READERS].place_to_keep(caller.user_id):
-        response = await open_socket(request, ready.protocol, socket)
+        response = await open_socket(request, protocol, socket)
     request.app[HUB].follow(socket, caller)
     return response
+
+
+def protocol_of(request: web.Request) -> str | None:
+    """Check a handshake, and return the subprotocol that it chooses. Raises `UpgradeRequired`."""
+    try:
+        ready = web.WebSocketResponse(protocols=(PROTOCOL,)).can_prepare(request)
+    except ValueError:
+        # A key that is not ASCII, an extension whose number has thousands of digits.
+        raise UpgradeRequired from None
+    if request.method != hdrs.METH_GET or request.version < HttpVersion11 or not ready:
+        raise UpgradeRequired
+    return ready.protocol
 
 
 async def open_socket(request: web.Request, protocol: str | None, socket: Socket) -> web.StreamResponse:

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientSession, ClientWebSocketResponse, HttpVersion10, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient
 
 from fw.inbox import channel as live
@@ -231,15 +231,36 @@ async def test_is_no_plain_request(user: Person) -> None:
     await problem(response, 426, "upgrade-required")
 
 
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "A" * 22 + "==",
+}
+
+
 async def test_is_opened_by_get_alone(user: Person) -> None:
-    fields = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "A" * 22 + "==",
-    }
-    response = await user.call("HEAD", PATH, headers=fields)
+    response = await user.call("HEAD", PATH, headers=HANDSHAKE)
     assert response.status == 426
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Sec-WebSocket-Key": "ÿ" * 22 + "=="},
+        {"Sec-WebSocket-Extensions": "permessage-deflate; server_max_window_bits=" + "9" * 5000},
+        {"Upgrade": "ÿ"},
+    ],
+    ids=["key", "extension", "upgrade"],
+)
+async def test_refuses_odd_handshakes(user: Person, fields: dict[str, str]) -> None:
+    await problem(await user.get(PATH, headers=HANDSHAKE | fields), 426, "upgrade-required")
+
+
+async def test_is_for_http_1_1(user: Person) -> None:
+    async with ClientSession(version=HttpVersion10) as session:
+        response = await session.get(user.client.make_url(PATH), headers=HANDSHAKE | user.headers)
+        await problem(response, 426, "upgrade-required")
 
 
 async def test_refuses_a_cursor_that_is_none(user: Person) -> None:
