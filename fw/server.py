@@ -1,11 +1,13 @@
 """One server process: uvloop, aiohttp, and a graceful end."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, cast
 
 import uvloop
@@ -39,6 +41,10 @@ LINGER_SECONDS: Final = 2.0
 BACKLOG: Final = 1024
 UNSENT_BYTES: Final = 128 * 1024
 """How much of a response the kernel holds that is not sent yet: by default some megabytes for each client that stalls."""
+
+MMAP_THRESHOLD: Final = -3
+"""`M_MMAP_THRESHOLD` of mallopt(3)."""
+LONG_BYTES: Final = 256 * 1024
 
 
 class Runner(web.AppRunner):
@@ -97,14 +103,17 @@ def load_tables() -> None:
     pack_all()
 
 
-def spare_the_collector() -> None:
-    """Have the garbage collector skip all present objects, and run less often: a request leaves hardly any cycles.
+def tune_memory() -> None:
+    """Have the garbage collector skip all present objects and run less often, and glibc give back the memory of long responses.
 
-    Measured: it saves a twentieth of a submission's time.
+    A request leaves hardly any cycles: that saves a twentieth of a submission's time. And glibc keeps the memory of all long
+    blocks once it has freed one: after 240 pages at once the process kept 450 MB. Other C libraries do without that word.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(2000, 10, 10)
+    with suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, LONG_BYTES)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -141,7 +150,7 @@ async def _serve(config: Config, sock: socket.socket, ready: Callable[[], None])
     runner = make_runner(config)
     await runner.setup()
     try:
-        spare_the_collector()
+        tune_memory()
         await web.SockSite(runner, sock, backlog=BACKLOG).start()
         log.info("started", extra={"version": __version__})
         ready()

@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from fw import __version__
 from fw.config import Config, ConfigError
-from fw.server import BACKLOG, Runner, make_runner, spare_the_collector
+from fw.server import BACKLOG, Runner, make_runner, tune_memory
 
 log = logging.getLogger("fw.server")
 
@@ -65,7 +65,7 @@ class Service(BaseApplication):  # type: ignore[misc]
         config = self._config
 
         async def make() -> Runner:
-            spare_the_collector()
+            tune_memory()
             return make_runner(config)
 
         return make

@@ -306,6 +306,27 @@ def test_a_connection_outlives_the_platforms_router() -> None:
     assert KEEPALIVE_SECONDS > 90
 
 
+LONG_BLOCKS = """
+import psutil
+from fw.server import tune_memory
+
+tune_memory()
+before = psutil.Process().memory_info().rss
+for _ in range(3):
+    blocks, kept = [], []
+    for _ in range(200):
+        blocks.append(b"x" * 1_000_000)
+        kept.append(b"y" * 1_000)
+    del blocks
+print((psutil.Process().memory_info().rss - before) // 1_000_000)
+"""
+
+
+def test_the_memory_of_long_responses_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", LONG_BLOCKS], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 50
+
+
 FIRST_REQUESTS = """
 import sys
 from fw.inbox import search

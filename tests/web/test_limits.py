@@ -100,7 +100,7 @@ async def test_a_refusal_takes_no_connection(
     async def ask(*_: object) -> None:
         raise AssertionError("the database was asked")
 
-    monkeypatch.setattr(limited.app[DATABASE], "_run", ask)
+    monkeypatch.setattr(limited.app[DATABASE], "run", ask)
     for path in (f"/api/widgets/{widget}/feedback", inbox):
         await refused(await send(limited, path), "submission-inbox", 10)
 
