@@ -13,9 +13,9 @@ from fw.inbox.events import event
 
 MOST: Final = 500
 """Events in one reading of an inbox."""
-MOST_BYTES: Final = 128 * 1024
+MOST_BYTES: Final = 64 * 1024
 """About how many bytes of messages and metadata one reading has, so that a stalled reader holds little memory. One event may
-exceed it: events are never cut.
+exceed it: events are never cut. In JSON they may be six times as many.
 """
 MOST_BYTES_OF_MANY: Final = 16 * 1024
 """The same for each of many inboxes that one statement reads: they wait for each other."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from secrets import token_hex
 from typing import Any
 
 import asyncpg
@@ -66,11 +67,11 @@ async def test_tells_no_more_bytes_at_once_than_a_reading_holds(user: Person, mo
     assert since == len(sizes)
 
 
-async def test_counts_the_bytes_of_a_reading_as_json_has_them(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fw.inbox.feed.MOST_BYTES", 10_000)
+async def test_counts_the_bytes_of_messages_and_metadata(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.inbox.feed.MOST_BYTES", 5_000)
     for _ in range(3):
-        # Six bytes each: \u0001.
-        await user.receive("\x01" * 1000)
+        # Random, so that it is not stored in fewer bytes.
+        await user.receive("ü" * 1000, metadata={"n": token_hex(800)})
     answer = await user.changes(0)
     assert (len(answer["events"]), answer["more"]) == (2, True)
 
