@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import orjson
 from aiohttp import hdrs, web
 from marshmallow import fields, validate
 
@@ -27,6 +28,8 @@ from fw.web.schemas import Output
 
 PAGE_BYTES: Final = 1024 * 1024
 """The longest page, so that slow readers hold little memory. 100 items fit, unless most letters take three bytes and more."""
+REST_BYTES: Final = 512
+"""More than a page has beside its items."""
 
 
 class List(Paged):
@@ -79,12 +82,19 @@ async def list_inbox(request: web.Request) -> web.Response:
 def reply_page(page: dict[str, Any], headers: Mapping[str, str]) -> web.Response:
     """Return the response of a page; one of more than `PAGE_BYTES` ends early."""
     response = reply(page, headers=headers)
-    while (size := response.content_length or 0) > PAGE_BYTES and len(page["items"]) > 1:
-        # As many as fit if all are equally long, but at least one less.
-        items = page["items"][: max(1, (len(page["items"]) - 1) * PAGE_BYTES // size)]
-        page = {**page, "items": items, "next": paging.next_after(items[-1]["id"])}
-        response = reply(page, headers=headers)
-    return response
+    if (response.content_length or 0) <= PAGE_BYTES or len(page["items"]) == 1:
+        return response
+    # Each item is encoded once more, and not all of them for each number of items that might fit.
+    room = PAGE_BYTES - REST_BYTES
+    encoded: list[bytes] = []
+    for each in page["items"]:
+        encoded.append(orjson.dumps(each))
+        room -= len(encoded[-1]) + 1
+        if room < 0 and len(encoded) > 1:
+            encoded.pop()
+            break
+    after = paging.next_after(page["items"][len(encoded) - 1]["id"])
+    return reply({**page, "items": [orjson.Fragment(each) for each in encoded], "next": after}, headers=headers)
 
 
 async def read_page(request: web.Request, wanted: Mapping[str, Any]) -> Sequence[Row]:

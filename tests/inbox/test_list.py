@@ -13,6 +13,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw.ids import just_before
+from fw.inbox import listing
 from tests.conftest import MakeUser
 from tests.support.people import Person, body, nothing, problem
 
@@ -130,6 +131,26 @@ async def test_ends_a_page_of_more_than_a_mebibyte_early(user: Person) -> None:
     assert len(turned) == 2
     assert together(turned) == sorted(together(turned), reverse=True)
     assert len(set(together(turned))) == 50
+
+
+async def test_a_long_page_is_cut_in_one_step(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "PAGE_BYTES", 20_000)
+    # By their mean length nearly all would fit, again and again.
+    await asyncio.gather(*(user.receive("x") for _ in range(60)))
+    await asyncio.gather(*(user.receive("y" * 5000) for _ in range(4)))
+    encoded = []
+
+    def reply(page: Any, **options: Any) -> Any:
+        encoded.append(len(page["items"]))
+        return real(page, **options)
+
+    real = listing.reply
+    monkeypatch.setattr(listing, "reply", reply)
+    first = await user.get("/api/feedback", params={"limit": "100"})
+    assert len(await first.read()) <= 20_000
+    assert encoded == [64, 3]
+    turned = await pages(user, limit=100)
+    assert len(set(together(turned))) == len(together(turned)) == 64
 
 
 async def test_neither_skips_nor_repeats_while_others_are_added(user: Person) -> None:
