@@ -26,6 +26,7 @@ PAUSE_SECONDS: Final = 60.0
 FAILING_SECONDS: Final = 5 * 86400.0
 TOTAL_SECONDS: Final = 15.0
 SINGLE_SECONDS: Final = 6.0
+PROBERS: Final = 4
 MOST_COSTLY: Final = 10_000
 """How many such accounts are known at most."""
 MOST_PROVEN: Final = 10_000
@@ -45,14 +46,22 @@ class Single:
     def __init__(self, sender: Sender) -> None:
         self.sender = sender
         self._is_taken = asyncio.Lock()
+        self.waiting = 0
+
+    @property
+    def is_busy(self) -> bool:
+        return self._is_taken.locked()
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Make an attempt. Raises `Later` if others take too long."""
+        self.waiting += 1
         try:
             async with asyncio.timeout(SINGLE_SECONDS):
                 await self._is_taken.acquire()
         except TimeoutError:
             raise Later("others are sent one by one", PAUSE_SECONDS, is_counted=False) from None
+        finally:
+            self.waiting -= 1
         try:
             return await self.sender.send(url, headers, body, SINGLE_SECONDS)
         except StoodStill:
@@ -61,6 +70,24 @@ class Single:
             return LOST
         finally:
             self._is_taken.release()
+
+
+class Probers:
+    """Makes attempts once more that may have stopped a sender: one of an account at a time, so that none holds up others."""
+
+    def __init__(self, *, allow_private: bool) -> None:
+        self.singles = [Single(Sender(allow_private=allow_private)) for _ in range(PROBERS)]
+        self._user_ids: set[str] = set()
+
+    async def send(self, user_id: str, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Make an attempt. Raises `Later` if others take too long."""
+        if user_id in self._user_ids:
+            raise Later("others are sent one by one", SINGLE_SECONDS, pause=SINGLE_SECONDS, is_counted=False)
+        self._user_ids.add(user_id)
+        try:
+            return await min(self.singles, key=lambda single: (single.waiting, single.is_busy)).send(url, headers, body)
+        finally:
+            self._user_ids.discard(user_id)
 
 
 class WebhookCourier:
@@ -76,7 +103,7 @@ class WebhookCourier:
         # What has not answered well yet may be made to stop its sender, again and again with new webhooks.
         self._newcomers = Sender(allow_private=config.webhook_allow_private)
         self._proven: dict[Receiver, None] = {}
-        self._prober = Single(Sender(allow_private=config.webhook_allow_private))
+        self._probers = Probers(allow_private=config.webhook_allow_private)
         self._quarantine = Single(Sender(allow_private=config.webhook_allow_private))
         # Accounts with a receiver whose TLS takes much of a processor's time: they wait for each other, nobody else for them.
         self._costly: set[str] = set()
@@ -85,7 +112,8 @@ class WebhookCourier:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for sender in (self._sender, self._newcomers, self._prober.sender, self._quarantine.sender):
+        probers = (single.sender for single in self._probers.singles)
+        for sender in (self._sender, self._newcomers, self._quarantine.sender, *probers):
             await sender.__aexit__()
 
     async def deliver(self, job: Job) -> bool:
@@ -118,7 +146,10 @@ class WebhookCourier:
                 sender = self._sender if is_proven else self._newcomers
                 outcome = await sender.send(row["url"], headers, body, TOTAL_SECONDS)
         except StoodStill:
-            outcome = await (self._prober if is_proven else self._quarantine).send(row["url"], headers, body)
+            if is_proven:
+                outcome = await self._probers.send(job.user_id, row["url"], headers, body)
+            else:
+                outcome = await self._quarantine.send(row["url"], headers, body)
         except Lost:
             outcome = LOST
         self._learn(job.user_id, receiver, outcome)

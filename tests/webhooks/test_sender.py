@@ -10,6 +10,8 @@ import psutil
 import pytest
 from aiohttp import web
 
+from fw.outbox.worker import Later
+from fw.webhooks.courier import PROBERS, Probers
 from fw.webhooks.outcome import LOST, TOO_SLOW_TLS, Outcome
 from fw.webhooks.sender import PROGRAM, Lost, Sender, StoodStill
 from fw.webhooks.sender_process import tls_context
@@ -176,6 +178,21 @@ async def test_new_webhooks_do_not_stop_the_sender_of_proven_ones(
         await is_turned_off(sql, hostile)
     assert proven.is_running()
     assert not newcomers.is_running()
+
+
+async def test_suspects_of_one_account_do_not_hold_up_those_of_others(receiver: Receiver) -> None:
+    probers = Probers(allow_private=True)
+    async with receiving(hanging) as slow:
+        held = [asyncio.create_task(probers.send(f"account {n}", slow.url, HEADERS, b"")) for n in range(PROBERS - 1)]
+        await slow.has(PROBERS - 1)
+        with pytest.raises(Later):
+            await probers.send("account 0", receiver.url, HEADERS, b"")
+        assert await probers.send("another", receiver.url, HEADERS, b"") == Outcome(200, "")
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+    for single in probers.singles:
+        await single.sender.__aexit__()
 
 
 async def test_an_attempt_that_ends_the_sender_counts(user: Person, receiver: Receiver) -> None:
