@@ -1,6 +1,8 @@
 """What changed in an inbox after a cursor, as a long poll."""
 
 import asyncio
+from contextlib import suppress
+from typing import Final
 
 from aiohttp import web
 from marshmallow import fields
@@ -25,6 +27,10 @@ class Changes(Output):
     events = fields.List(OneOf("event", CHANGES), required=True)
     cursor = Count()
     more = fields.Boolean(required=True)
+
+
+LOOK_SECONDS: Final = 2.0
+"""How often it is looked whether a client that waits is still there."""
 
 
 class Since(Query):
@@ -60,12 +66,16 @@ async def wait_for_changes(request: web.Request, since: int, seconds: float) -> 
                 # It may be from after the end of the session.
                 await request.app[TOKENS].confirm(request[CALLER])
                 return found
-            if clock() >= end or hub.is_closed:
-                return found
-            try:
-                async with asyncio.timeout_at(end):
-                    await moved.wait()
-            except TimeoutError:
-                return found
+            while not moved.is_set():
+                if clock() >= end or hub.is_closed or has_left(request):
+                    return found
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(min(end, clock() + LOOK_SECONDS)):
+                        await moved.wait()
             # The session may have ended: that sets the event too.
             await request.app[TOKENS].confirm(request[CALLER])
+
+
+def has_left(request: web.Request) -> bool:
+    """Tell whether the client has closed its connection: its place is for others then."""
+    return request.transport is None or request.transport.is_closing()

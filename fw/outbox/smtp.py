@@ -8,12 +8,16 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
-from aiosmtplib import SMTPException, SMTPNotSupported, SMTPRecipientsRefused, SMTPResponseException
+from aiosmtplib import SMTPException, SMTPResponseException
 
 STEP_SECONDS: Final = 15.0
 """How long the server may take for each answer."""
-SEND_SECONDS: Final = 25.0
-"""How long it may take for a whole mail: less than a courier has for a job."""
+TAKE_SECONDS: Final = 300.0
+"""How long it may take to take a mail that it has: it may look into it first, and who does not wait sends it again. RFC 5321
+(4.5.3.2.6) says 10 minutes.
+"""
+SEND_SECONDS: Final = TAKE_SECONDS + 2 * STEP_SECONDS
+"""How long it may take for a whole mail."""
 QUIT_SECONDS: Final = 2.0
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -84,13 +88,15 @@ class MailServer:
 async def deliver(client: aiosmtplib.SMTP, message: bytes, sender: str, recipient: str) -> None:
     """Hand a mail over. Raises `Unsent`, which is final after an answer of 5xx (RFC 5321, 4.2.1)."""
     options = [] if recipient.isascii() else ["SMTPUTF8"]
+    if options and not client.supports_extension("smtputf8"):
+        raise Unsent("address", is_final=True)
     try:
-        await client.sendmail(sender, [recipient], message, mail_options=options)
-    except SMTPRecipientsRefused as error:
-        raise refusal(error.recipients[0]) from error
+        await client.mail(sender, options=options, encoding="utf-8" if options else "ascii")
+        await client.rcpt(recipient, encoding="utf-8" if options else "ascii")
+        await client.data(message, timeout=TAKE_SECONDS)
     except SMTPResponseException as error:
         raise refusal(error) from error
-    except (SMTPNotSupported, ValueError) as error:
+    except ValueError as error:
         raise Unsent("address", is_final=True) from error
 
 

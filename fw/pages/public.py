@@ -76,14 +76,17 @@ async def send(request: web.Request) -> web.Response:
     except TooManyRequests as problem:
         # The text of a long one is still there when the person goes back.
         return form(
-            request, await known_owner(request), await read_typed(request) if is_short(request, BODY_SHOWN) else {}, problem
+            request, unknown_owner(request), await read_typed(request) if is_short(request, BODY_SHOWN) else {}, problem
         )
     typed = await read_typed(request)
     try:
         values = validate(FORM, typed)
         values |= {"metadata": None, "idempotency_key": key_of(values)}
         await request.app[INTAKE].submit(compose(values, sender, username=username.lower()))
-    except (Invalid, Unavailable) as problem:
+    except Unavailable as problem:
+        # The database has been asked for long enough.
+        return form(request, unknown_owner(request), typed, problem)
+    except Invalid as problem:
         return form(request, await known_owner(request), typed, problem)
     # So that a reload sends nothing again.
     return web.Response(status=303, headers={"Location": f"/u/{username}/thanks"})
@@ -109,7 +112,12 @@ async def known_owner(request: web.Request) -> Row | dict[str, Any]:
     try:
         return await find_owner(request)
     except Unavailable:
-        return {"username": username_of(request), "profile_image": None}
+        return unknown_owner(request)
+
+
+def unknown_owner(request: web.Request) -> dict[str, Any]:
+    """Return of the owner what is in the path."""
+    return {"username": username_of(request), "profile_image": None}
 
 
 def form(

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from heapq import nsmallest
-from math import inf
 from operator import itemgetter
 from typing import Any, Final
 
@@ -87,8 +86,8 @@ class ProblemHandler(RequestHandler):
         self._made_at = self._seen_at = self._loop.time()
         self._seen_request: web.BaseRequest | None = None
         self._seen_taken = self._taken = 0
-        self.taken_lately: float = inf
-        """How much the client has taken of a response that waits since it was last looked at; infinite at the first look."""
+        self.taken_lately = 0
+        """How much the client has taken of a response that waits, since it was last looked at."""
         # How many bytes and lines of the request have come whose head or body is not complete, and that body.
         self._received = self._lines = 0
         self._body: StreamReader = EMPTY_PAYLOAD
@@ -195,7 +194,8 @@ class ProblemHandler(RequestHandler):
         taken = (request.writer.output_size if request else 0) - (waiting and not_taken(self.transport))
         if not waiting or request is not self._seen_request:
             self._seen_at, self._seen_request, self._seen_taken = now, request, taken
-            self.taken_lately = inf
+            # So much at the first look: who is meant to be fast has taken something.
+            self.taken_lately = taken
         else:
             self.taken_lately = taken - self._taken
             if now - self._seen_at >= seconds:

@@ -18,6 +18,7 @@ from fw.database.pool import Database
 from fw.database.statements import statements
 from fw.errors import TooManyRequests, Unavailable
 from fw.inbox import readers
+from fw.inbox.hub import HUB
 from fw.inbox.readers import Readers
 from tests.conftest import MakeClient
 from tests.support.live import close_code, connect, event
@@ -233,6 +234,19 @@ async def test_who_is_silent_longest_makes_way_where_there_are_too_many(
     for ws in (silent[1], another):
         assert not ws.closed
         await ws.close()
+
+
+async def test_the_place_of_a_poll_whose_client_has_left_is_free_soon(
+    client: TestClient, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fw.inbox.changes.LOOK_SECONDS", 0.1)
+    waiting = await poll(client, user, 0)
+    waiting.cancel()
+
+    async def is_left() -> bool:
+        return user.id not in client.app[HUB]._watches  # type: ignore[index]
+
+    await until(is_left, seconds=5)
 
 
 async def test_a_named_socket_is_not_held_up_by_silent_ones(

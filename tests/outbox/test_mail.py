@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import shutil
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -19,7 +21,7 @@ from tests.support.jobs import come_now, ended, waits
 from tests.support.people import Person, body, make_person, nothing
 from tests.support.postbox import Postbox, html, link, plain, postbox, token
 from tests.support.servers import certificate, free_port, silence
-from tests.support.waiting import someone_waits_for
+from tests.support.waiting import someone_waits_for, until
 
 
 async def test_a_mail_has_two_parts_and_the_headers_that_it_needs(client: TestClient, box: Postbox) -> None:
@@ -88,6 +90,33 @@ async def test_a_server_that_says_nothing_holds_nothing_up_for_long(
         user = await make_person(client)
         await waits(sql, user, 1)
         assert client.app[OUTBOX].tallies["mail"].failed == {"timeout": 1}
+
+
+async def test_a_server_that_looks_into_a_mail_for_long_is_given_it_once(
+    make_client: MakeClient, box: Postbox, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp, "STEP_SECONDS", 0.2)
+    monkeypatch.setattr("fw.outbox.worker.RENEW_SECONDS", 0.1)
+    box.hold = asyncio.Event()
+    user = await make_person(await make_client(**box.settings))
+
+    async def leased_until() -> Any:
+        return await sql.fetchval("SELECT leased_until FROM lanes WHERE user_id = $1 AND lease IS NOT NULL", user.id)
+
+    first = await until(leased_until)
+
+    async def is_renewed() -> bool:
+        return bool(box.attempts and await leased_until() > first + timedelta(seconds=0.5))
+
+    await until(is_renewed)
+    box.hold.set()
+    await box.mail(user.email, "Confirm")
+
+    async def is_done() -> bool:
+        return not await sql.fetchval("SELECT count(*) FROM jobs WHERE user_id = $1", user.id)
+
+    await until(is_done)
+    assert len(box.to(user.email)) == 1
 
 
 async def test_without_a_mail_server_nothing_is_sent_or_told(

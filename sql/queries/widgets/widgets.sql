@@ -64,10 +64,19 @@ WHERE w.user_id = $1 AND w.id = $2;
 
 -- name: count_events
 -- Adds to the counters, which are locked in the order of their keys. Events of deleted widgets are left out.
+WITH known AS MATERIALIZED (
+    -- Locked, since an owner who is deleted meanwhile would make the whole statement fail.
+    SELECT w.user_id, w.id
+    FROM widgets AS w
+    JOIN users AS u ON u.id = w.user_id
+    WHERE w.id = ANY ($1::uuid[])
+    ORDER BY w.user_id
+    FOR KEY SHARE OF u
+)
 INSERT INTO widget_events AS e (user_id, widget_id, quarter, views, opens)
 SELECT w.user_id, w.id, c.quarter, c.views, c.opens
 FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::bigint[]) AS c (widget_id, quarter, views, opens)
-JOIN widgets AS w ON w.id = c.widget_id
+JOIN known AS w ON w.id = c.widget_id
 ORDER BY w.user_id, w.id, c.quarter
 ON CONFLICT (user_id, widget_id, quarter) DO UPDATE
 SET views = e.views + excluded.views, opens = e.opens + excluded.opens;
