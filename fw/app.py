@@ -69,7 +69,7 @@ def create_app(config: Config) -> web.Application:
     aside = database.share(max(1, config.db_pool // 2))
     webhooks = WebhookCourier(config, aside)
     outbox = app[OUTBOX] = Outbox(aside, background, {"mail": MailCourier(config, aside), "webhook": webhooks})
-    bus = app[BUS] = make_bus(config)
+    bus = app[BUS] = make_bus(config, database)
     hints = {INBOXES: hub.wake, SESSIONS: hub.check_sessions, OUTBOX_HINTS: outbox.wake}
     listener = app[LISTENER] = Listener(bus, hints, hub.wake_all, demand, background)
     intake = app[INTAKE] = Intake(database, bus)

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import Final
 
 from fw import __version__
-from fw.commands import backup, migrate, openapi, restore, serve, tokens, user
+from fw.commands import backup, distribute, migrate, openapi, restore, serve, tokens, user
 from fw.commands.command import Command
 from fw.commands.doctor import command as doctor
 from fw.commands.runtime import complete_config
@@ -21,7 +21,7 @@ from fw.terminal import complain, complete_streams, drop_output
 
 log = logging.getLogger("fw.cli")
 
-COMMANDS: Final[Sequence[Command]] = (serve, migrate, tokens, tail, backup, restore, openapi, doctor, user)
+COMMANDS: Final[Sequence[Command]] = (serve, migrate, distribute, tokens, tail, backup, restore, openapi, doctor, user)
 """In the order in which `fw --help` lists them."""
 
 

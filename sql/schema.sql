@@ -326,7 +326,9 @@ BEGIN
     END IF;
     IF v_last <> v_ids[cardinality(v_ids)] THEN
         v_ids := ids_after(v_last, v_own);
-        UPDATE inboxes AS i SET last_id = v_ids[cardinality(v_ids)] WHERE i.user_id = p_user_id;
+        -- Not v_ids[n] in the statement: Citus crashes while it writes that for the machine that has the row.
+        v_last := v_ids[cardinality(v_ids)];
+        UPDATE inboxes AS i SET last_id = v_last WHERE i.user_id = p_user_id;
     END IF;
     IF v_ids <> p_ids THEN
         v_created_at := ARRAY(
@@ -553,6 +555,41 @@ BEGIN
 END
 $$;
 
+-- Removes at most p_most deletions of seven days ago: the horizon of their inboxes moves up to them. An inbox that is locked is
+-- left out; is_held_up tells that all were.
+CREATE FUNCTION purge_tombstones(p_most integer)
+RETURNS TABLE (purged integer, is_held_up boolean)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_before timestamptz := now() - interval '7 days';
+    v_due uuid[];
+    v_free uuid[] := '{}';
+    v_user_id uuid;
+BEGIN
+    v_due := ARRAY(
+        SELECT DISTINCT d.user_id
+        FROM (
+            SELECT f.user_id FROM feedback AS f WHERE f.deleted_at < v_before ORDER BY f.deleted_at LIMIT p_most
+        ) AS d
+        ORDER BY d.user_id
+    );
+    -- In the order of their ids, as batches of feedback lock them.
+    FOREACH v_user_id IN ARRAY v_due LOOP
+        PERFORM FROM inboxes AS i WHERE i.user_id = v_user_id FOR UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            v_free := v_free || v_user_id;
+        END IF;
+    END LOOP;
+    purged := 0;
+    FOREACH v_user_id IN ARRAY v_free LOOP
+        purged := purged + inbox_forget(v_user_id, v_before, greatest(1, p_most / cardinality(v_free)));
+    END LOOP;
+    is_held_up := cardinality(v_free) = 0 AND cardinality(v_due) > 0;
+    RETURN NEXT;
+END
+$$;
+
 -- Deletes an account with everything that belongs to it. Returns false if there is no such account.
 CREATE FUNCTION account_delete(p_user_id uuid)
 RETURNS boolean
@@ -570,6 +607,21 @@ BEGIN
     PERFORM pg_notify('fw_session', p_user_id::text);
     DELETE FROM users WHERE id = p_user_id;
     RETURN FOUND;
+END
+$$;
+
+-- Deletes an account as account_delete does, if the version of the password that was checked is still the account's. Returns null
+-- if it is not.
+CREATE FUNCTION account_end(p_user_id uuid, p_password_version integer)
+RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM FROM users AS u WHERE u.id = p_user_id AND u.password_version = p_password_version FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN account_delete(p_user_id);
 END
 $$;
 
@@ -758,6 +810,48 @@ BEGIN
         v_part := CASE WHEN clock_timestamp() - v_begin < interval '20 milliseconds' THEN least(v_part * 2, 256)
             ELSE greatest(v_part / 2, 16) END;
     END LOOP;
+END
+$$;
+
+-- Searches an inbox as inbox_search does, and returns with each item, or alone if there are none, the state of the inbox. No row if
+-- there is no such inbox.
+CREATE FUNCTION inbox_find(
+    p_user_id uuid,
+    p_low uuid,
+    p_high uuid,
+    p_is_read boolean,
+    p_widget_id uuid,
+    p_pattern text,
+    p_most integer,
+    p_is_newest boolean,
+    p_seconds double precision
+)
+RETURNS TABLE (
+    inbox_cursor bigint, unread_count integer, total_count integer, id uuid, user_id uuid, message text, created_at timestamptz,
+    is_read boolean, ip_address text, metadata json, widget_id uuid, cursor bigint, stopped_at uuid
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_cursor bigint;
+    v_unread_count integer;
+    v_total_count integer;
+BEGIN
+    SELECT i.cursor, i.unread_count, i.total_count INTO v_cursor, v_unread_count, v_total_count
+    FROM inboxes AS i
+    WHERE i.user_id = p_user_id;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT v_cursor, v_unread_count, v_total_count, l.id, l.user_id, l.message, l.created_at, l.is_read, l.ip_address, l.metadata,
+        l.widget_id, l.cursor, l.stopped_at
+    FROM (SELECT 1) AS one
+    LEFT JOIN inbox_search(
+        p_user_id, p_low, p_high, p_is_read, p_widget_id, p_pattern, p_most, p_is_newest, p_seconds
+    ) AS l ON true;
 END
 $$;
 
@@ -1373,6 +1467,18 @@ BEGIN
 END
 $$;
 
+-- Turns mails of new feedback off, for an account that has turned them on.
+CREATE FUNCTION notifications_off(p_user_id uuid)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM notifications AS n WHERE n.user_id = p_user_id AND n.mail <> 'off') THEN
+        PERFORM notifications_set(p_user_id, 'off', NULL);
+    END IF;
+END
+$$;
+
 -- Asks an account, by mail, whether its e-mail address is its own. The token ends with another one, or after a day.
 CREATE FUNCTION verification_ask(p_user_id uuid, p_email_key text, p_job_id uuid, p_token_hash bytea)
 RETURNS void
@@ -1389,6 +1495,21 @@ BEGIN
 END
 $$;
 
+-- Asks an account by mail once more whether its address is its own, unless that is known.
+CREATE FUNCTION verification_repeat(p_user_id uuid, p_job_id uuid, p_token_hash bytea)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_email_key text;
+BEGIN
+    SELECT u.email_key INTO v_email_key FROM users AS u WHERE u.id = p_user_id AND u.email_verified_at IS NULL;
+    IF FOUND THEN
+        PERFORM verification_ask(p_user_id, v_email_key, p_job_id, p_token_hash);
+    END IF;
+END
+$$;
+
 -- Tells an account by mail of something that has happened to it, at another address than its own if there is p_email.
 CREATE FUNCTION account_tell(p_user_id uuid, p_letter text, p_email text)
 RETURNS void
@@ -1397,4 +1518,78 @@ AS $$
     SELECT jobs_add(
         p_user_id, 'mail', 'account', ARRAY[id_new()], ARRAY[json_build_object('letter', p_letter, 'email', p_email)], ARRAY[0]
     )
+$$;
+
+-- Changes the given fields of an account: those that are not null, and the picture if p_has_image is true. Another e-mail address
+-- is not verified: it is asked for that by a job, and the old one is told. It is set only if the version of the password that was
+-- checked is still the account's: else no row. Two addresses may have one key: it is another one if more than the case of ASCII
+-- letters differs.
+CREATE FUNCTION profile_update(
+    p_user_id uuid,
+    p_email text,
+    p_email_key text,
+    p_username text,
+    p_has_image boolean,
+    p_profile_image text,
+    p_password_version integer,
+    p_job_id uuid,
+    p_token_hash bytea
+)
+RETURNS TABLE (
+    id uuid, email text, username text, is_premium boolean, created_at timestamptz, last_login timestamptz, profile_image text,
+    email_verified boolean
+)
+LANGUAGE plpgsql
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_old_email text;
+    v_email_key text;
+    v_is_other boolean;
+BEGIN
+    SELECT u.email, lower(coalesce(p_email, u.email) COLLATE "C") <> lower(u.email COLLATE "C") INTO v_old_email, v_is_other
+    FROM users AS u
+    WHERE u.id = p_user_id
+    FOR UPDATE;
+    UPDATE users AS u
+    SET email = coalesce(p_email, u.email),
+        email_key = coalesce(p_email_key, u.email_key),
+        email_verified_at = CASE WHEN NOT v_is_other THEN u.email_verified_at END,
+        username = coalesce(p_username, u.username),
+        profile_image = CASE WHEN p_has_image THEN p_profile_image ELSE u.profile_image END
+    WHERE u.id = p_user_id AND (NOT v_is_other OR u.password_version = p_password_version)
+    RETURNING u.email_key INTO v_email_key;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF v_is_other THEN
+        DELETE FROM password_resets AS r WHERE r.user_id = p_user_id;
+        PERFORM verification_ask(p_user_id, v_email_key, p_job_id, p_token_hash);
+        PERFORM account_tell(p_user_id, 'address', v_old_email);
+    END IF;
+    RETURN QUERY
+    SELECT u.id, u.email, u.username, u.is_premium, u.created_at, u.last_login, u.profile_image,
+        u.email_verified_at IS NOT NULL
+    FROM users AS u
+    WHERE u.id = p_user_id;
+END
+$$;
+
+-- Has a link mailed, by a job with the hash of its token, that resets the password of the account with an e-mail address. If there
+-- is none, a job is written all the same, for nobody: that takes the same time.
+CREATE FUNCTION password_forget(p_email_key text, p_job_id uuid, p_token_hash bytea)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_user_id uuid;
+BEGIN
+    SELECT u.id INTO v_user_id FROM users AS u WHERE u.email_key = p_email_key FOR KEY SHARE;
+    INSERT INTO password_resets (user_id, token_hash, expires_at, email_key)
+    SELECT v_user_id, p_token_hash, now() + interval '30 minutes', p_email_key
+    WHERE v_user_id IS NOT NULL;
+    PERFORM jobs_add(
+        coalesce(v_user_id, p_job_id), 'mail', 'account', ARRAY[p_job_id], ARRAY[json_build_object('letter', 'reset')], ARRAY[0]
+    );
+END
 $$;

@@ -20,9 +20,11 @@ from hypothesis import HealthCheck, settings
 
 from fw.app import create_app
 from fw.config import Config
+from fw.database.distribution import distribute
 from fw.database.embedded import postgres
 from fw.database.migrations import migrate
 from fw.telemetry.logs import JsonFormatter, TextFormatter
+from tests.support import citus
 from tests.support.conformance import Conformance
 from tests.support.people import Person, make_person
 from tests.support.postbox import Postbox, postbox
@@ -95,11 +97,24 @@ def make_database(server_url: str) -> Iterator[MakeDatabase]:
 
 
 @pytest.fixture(scope="session")
-def database_url(make_database: MakeDatabase) -> str:
-    """A migrated database that all tests of this worker share: each makes its own people in it."""
-    url = make_database()
-    migrate(Config(database_url=url))
-    return url
+def database_url(make_database: MakeDatabase) -> Iterator[str]:
+    """A migrated database that all tests of this worker share: each makes its own people in it.
+
+    With FW_TEST_CITUS_URL its tables are spread over the nodes of that cluster.
+    """
+    cluster = os.environ.get("FW_TEST_CITUS_URL")
+    if not cluster:
+        url = make_database()
+        migrate(Config(database_url=url))
+        yield url
+        return
+    name = f"fw_test_{uuid4().hex[:12]}"
+    citus.create_database(cluster, name)
+    config = Config(database_url=citus.url_of(cluster, name))
+    migrate(config)
+    distribute(config, shards=8, tell=lambda step: None)
+    yield config.database_url
+    citus.drop_database(cluster, name)
 
 
 @pytest.fixture

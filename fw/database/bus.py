@@ -15,7 +15,7 @@ import asyncpg
 from aiohttp import web
 
 from fw.config import Config
-from fw.database.pool import BROKEN
+from fw.database.pool import BROKEN, Database
 from fw.database.teller import Teller
 
 log = logging.getLogger("fw.bus")
@@ -24,6 +24,8 @@ INBOXES: Final = "fw_inbox"
 SESSIONS: Final = "fw_session"
 OUTBOX: Final = "fw_outbox"
 CONNECT_SECONDS: Final = 5.0
+PAYLOAD_IDS: Final = 200
+"""Of 36 characters and a comma each: they stay under the 8,000 bytes of a payload."""
 
 Hear = Callable[[str, list[str]], None]
 """Called with the channel of a hint and the ids of the users that it is about, or `EVERYBODY` for all."""
@@ -49,8 +51,9 @@ class Subscription(Protocol):
 class Bus(Protocol):
     """Carries hints to every process that has subscribed, this one too."""
 
-    in_transaction: bool
-    """Whether the statements that change something send the hints themselves, so that `publish` has nothing to do."""
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the statements that change something send the hints themselves, so that `publish` has nothing to do."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -101,21 +104,34 @@ def lost_if_broken() -> Iterator[None]:
 
 
 class PostgresBus:
-    """LISTEN and NOTIFY. A notification is part of the transaction that it is about: both happen, or neither."""
+    """LISTEN and NOTIFY. A notification is part of the transaction that it is about: both happen, or neither.
 
-    in_transaction = True
+    If the tables are spread over machines, it may be the transaction of another machine, on which nobody listens: then the hint
+    is sent after it.
+    """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, database: Database) -> None:
         self._url = config.direct_url
+        self._database = database
+        self._teller = Teller(self._send)
+
+    @property
+    def in_transaction(self) -> bool:
+        return not self._database.is_spread
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close nothing: each subscription closes its own connection."""
+        await self._teller.close()
 
     def publish(self, channel: str, user_ids: Collection[str]) -> None:
-        """Do nothing: the statement has sent the hint."""
+        if not self.in_transaction:
+            self._teller.tell(channel, user_ids)
+
+    async def _send(self, channel: str, user_ids: list[str]) -> None:
+        for start in range(0, len(user_ids), PAYLOAD_IDS):
+            await self._database.change("connections.notify", channel, ",".join(user_ids[start : start + PAYLOAD_IDS]))
 
     @asynccontextmanager
     async def subscribe(self, hear: Hear, on_loss: Callable[[], None]) -> AsyncIterator[PostgresSubscription]:
@@ -205,7 +221,7 @@ class RedisBus:
         try:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    await pubsub.subscribe(INBOXES, SESSIONS)
+                    await pubsub.subscribe(INBOXES, SESSIONS, OUTBOX)
             except Exception as error:
                 raise Lost(type(error).__name__) from error
             subscription = RedisSubscription(pubsub, on_loss)
@@ -220,6 +236,6 @@ class RedisBus:
                 await pubsub.aclose()
 
 
-def make_bus(config: Config) -> Bus:
+def make_bus(config: Config, database: Database) -> Bus:
     """Return the bus that the configuration asks for."""
-    return RedisBus(config) if config.redis_url else PostgresBus(config)
+    return RedisBus(config) if config.redis_url else PostgresBus(config, database)

@@ -20,13 +20,13 @@ log = logging.getLogger("fw.database")
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
-Run = Callable[[str, Callable[[Any], Awaitable[Any]], float], Awaitable[Any]]
-"""Runs a function on a connection, for a statement with this name, within so many seconds."""
 
 USUAL_SECONDS: Final = 5.0
 """How long a statement may take, with the wait for its connection; then the server is taken for dead."""
 STATEMENT_SECONDS: Final = 10.0
 """After how long the server cancels a statement; only calls that ask for it wait that long."""
+LOOK_SECONDS: Final = 2.0
+"""How long the start waits for the database, which may come later."""
 CLOSE_SECONDS: Final = 5.0
 YIELD_SECONDS: Final = 0.1
 
@@ -59,12 +59,18 @@ class Database:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._statements = statements.statements()
+        self._is_spread: bool | None = None
         self._pool: asyncpg.Pool | None = None
         # In the pool's own queue whoever asks most gets most, and new callers can overtake the one that has waited longest.
         self._turns = Rotation(config.db_pool)
         self._given_back: set[asyncio.Task[None]] = set()
         self.waits = 0
         """How many statements had to wait for a connection."""
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether Citus spreads the tables over several machines; that is known once there has been a connection."""
+        return bool(self._is_spread)
 
     @property
     def size(self) -> int:
@@ -76,17 +82,19 @@ class Database:
         return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
 
     async def __aenter__(self) -> Self:
-        # Connections are made when they are needed: the process also starts if there is no database.
+        # The process also starts if there is no database.
         self._pool = await asyncpg.create_pool(
             self._config.database_url,
             min_size=0,
             max_size=self._config.db_pool,
-            init=set_codecs,
+            init=self._prepare,
             reset=_refuse_open_transaction,
             timeout=USUAL_SECONDS,
             statement_cache_size=0 if self._config.is_pooled else 1024,
             server_settings=self._session_settings(),
         )
+        # Learn how the tables stand.
+        await self.ping(LOOK_SECONDS)
         return self
 
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -109,30 +117,45 @@ class Database:
             settings["plan_cache_mode"] = "force_generic_plan"
         return settings
 
+    async def _prepare(self, connection: asyncpg.Connection) -> None:
+        """Make a new connection ready."""
+        await set_codecs(connection)
+        if self._is_spread is None:
+            self._is_spread = await has_spread_tables(connection)
+            if self._is_spread:
+                self._statements = statements.statements(is_spread=True)
+        if self.is_spread and not self._config.is_pooled:
+            # With a generic plan Citus does not know which machine has the rows.
+            await connection.execute("SET plan_cache_mode = auto")
+
     def share(self, most: int) -> "Share":
         """Return a part of the connections, for work in the background."""
-        return Share(self._config, self._run, most)
+        return Share(self._config, self, most)
 
     async def rows(self, name: str, *arguments: Any) -> Sequence[Row]:
         """Read all rows. If the connection breaks, the statement is tried once more."""
-        return await self._read(name, lambda connection: connection.fetch(self._statements[name], *arguments))
+        return await self._read(name, lambda connection: connection.fetch(self.statement(name), *arguments))
 
     async def row(self, name: str, *arguments: Any) -> Row | None:
         """Read the first row, or None. If the connection breaks, the statement is tried once more."""
-        return await self._read(name, lambda connection: connection.fetchrow(self._statements[name], *arguments))
+        return await self._read(name, lambda connection: connection.fetchrow(self.statement(name), *arguments))
 
     async def change(self, name: str, *arguments: Any, seconds: float = USUAL_SECONDS) -> Row | None:
         """Run a statement that writes, once, and return its first row, or None. Raises `EmailTaken`, `UsernameTaken`."""
-        return await self._run(name, lambda connection: connection.fetchrow(self._statements[name], *arguments), seconds)
+        return await self.run(name, lambda connection: connection.fetchrow(self.statement(name), *arguments), seconds)
 
     async def changes(self, name: str, *arguments: Any) -> Sequence[Row]:
         """Run a statement that writes, once, and return all its rows."""
-        return await self._run(name, lambda connection: connection.fetch(self._statements[name], *arguments), USUAL_SECONDS)
+        return await self.run(name, lambda connection: connection.fetch(self.statement(name), *arguments), USUAL_SECONDS)
+
+    def statement(self, name: str) -> str:
+        """Return the text of a statement. To be called on a connection: only then it is known which tables there are."""
+        return self._statements[name]
 
     async def ping(self, seconds: float) -> bool:
         """Tell whether the database answers in time."""
         try:
-            await self._run("ping", lambda connection: connection.fetchval("SELECT 1"), seconds)
+            await self.run("ping", lambda connection: connection.fetchval("SELECT 1"), seconds)
         except Unavailable:
             return False
         return True
@@ -141,13 +164,14 @@ class Database:
         clock = asyncio.get_running_loop().time
         end = clock() + USUAL_SECONDS
         try:
-            return await self._run(name, run, USUAL_SECONDS)
+            return await self.run(name, run, USUAL_SECONDS)
         except Unavailable as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise
-            return await self._run(name, run, max(0.0, end - clock()))
+            return await self.run(name, run, max(0.0, end - clock()))
 
-    async def _run(self, name: str, run: Callable[[Any], Awaitable[T]], seconds: float) -> T:
+    async def run(self, name: str, run: Callable[[Any], Awaitable[T]], seconds: float) -> T:
+        """Run a function on a connection, for a statement with this name, within so many seconds."""
         try:
             # Not acquire(timeout=): in Python 3.11 that makes a task for every wait, which takes a tenth of a request's time.
             async with asyncio.timeout(seconds):
@@ -210,15 +234,21 @@ class Share(Database):
     It is opened and closed with that. A statement waits for its turn as long as it takes.
     """
 
-    def __init__(self, config: Config, run: Run, most: int) -> None:
+    def __init__(self, config: Config, whole: Database, most: int) -> None:
         super().__init__(config)
-        self._run_on_whole = run
+        self._whole = whole
         self._places = asyncio.Semaphore(most)
 
-    async def _run(self, name: str, run: Callable[[Any], Awaitable[T]], seconds: float) -> T:
+    async def run(self, name: str, run: Callable[[Any], Awaitable[T]], seconds: float) -> T:
         async with self._places:
-            found: T = await self._run_on_whole(name, run, seconds)
-            return found
+            return await self._whole.run(name, run, seconds)
+
+    @property
+    def is_spread(self) -> bool:
+        return self._whole.is_spread
+
+    def statement(self, name: str) -> str:
+        return self._whole.statement(name)
 
 
 DATABASE: Final[web.AppKey[Database]] = web.AppKey("database")
@@ -241,6 +271,13 @@ def constraint_of(error: asyncpg.PostgresError) -> str:
     """
     found = CONSTRAINT.search(error.message or "")
     return error.constraint_name or (found[1] if found else "")
+
+
+async def has_spread_tables(connection: asyncpg.Connection) -> bool:
+    """Tell whether Citus spreads the inboxes of this database over several machines."""
+    named = statements.statements()
+    is_possible = await connection.fetchval(named["distribution.is_possible"])
+    return bool(is_possible and await connection.fetchval(named["distribution.is_spread"]))
 
 
 async def set_codecs(connection: asyncpg.Connection) -> None:

@@ -3,20 +3,22 @@
 import re
 from collections.abc import Mapping
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent / "sql"
 """The folder of all SQL. In a checkout it stands beside `fw`, and this path is a link to it."""
 MIGRATIONS: Final = ROOT / "migrations"
-BLOCK: Final = re.compile(r"^-- (name|fragment): (\w+)\n", re.MULTILINE)
+BLOCK: Final = re.compile(r"^-- (name|spread|fragment): (\w+)\n", re.MULTILINE)
 
 
 @cache
-def statements() -> Mapping[str, str]:
+def statements(*, is_spread: bool = False) -> Mapping[str, str]:
     """Read `sql/queries`: the statement `-- name: one` of `feedback.sql` is `feedback.one`.
 
-    A `-- fragment: x` takes the place of every `{x}` in its file, and of every `{file.x}` in the others.
+    If the tables are spread over machines, `-- spread: one` takes its place. A `-- fragment: x` takes the place of every `{x}`
+    in its file, and of every `{file.x}` in the others.
     """
     found: dict[str, str] = {}
     files = {file.stem: BLOCK.split(file.read_text(encoding="utf-8"))[1:] for file in (ROOT / "queries").rglob("*.sql")}
@@ -26,8 +28,10 @@ def statements() -> Mapping[str, str]:
         for kind, name, text in zip(parts[0::3], parts[1::3], parts[2::3], strict=True)
     ]
     fragments = [(stem, name, text) for stem, kind, name, text in blocks if kind == "fragment"]
-    for stem, kind, name, text in blocks:
-        if kind == "name":
+    wanted = ("name", "spread") if is_spread else ("name",)
+    # Those for spread tables come last.
+    for stem, kind, name, text in sorted(blocks, key=itemgetter(1)):
+        if kind in wanted:
             whole = text.removesuffix(";")
             for home, fragment, filling in fragments:
                 whole = whole.replace(f"{{{home}.{fragment}}}", filling)

@@ -5,19 +5,17 @@ import logging
 from collections import deque
 from collections.abc import Collection, Coroutine, Sequence
 from contextvars import Context
-from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import groupby
 from time import monotonic
 from typing import Any, Final, Self
 
 from aiohttp import web
 
-from fw.database.bus import INBOXES, Bus
+from fw.database.bus import INBOXES, OUTBOX, Bus
 from fw.database.pool import Database, Locked
 from fw.database.rotation import ASKER, Asker, Kind
-from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
-from fw.ids import LOWEST, created_at, new_id
+from fw.errors import NotFound, Problem, Unavailable
+from fw.inbox.batch import Batch, Inbox, Renamed, Submission
+from fw.inbox.placement import Placement
 
 log = logging.getLogger("fw.intake")
 
@@ -33,33 +31,10 @@ PATIENT: Final = 2
 PATIENT_SECONDS: Final = 1.0
 """How long a locked inbox waits for such a connection; after that the statement waits as long for the inbox."""
 
-
-Inbox = tuple[str, str]
-"""An inbox as submissions name it: its user's id and folded username, either of them "" if not given."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Submission:
-    """One row to store. The inbox is named by its user's id or, if only that is known, by its folded username."""
-
-    user_id: str | None = None
-    username: str | None = None
-    widget_id: str | None = None
-    ip_address: str | None = None
-    message: str
-    metadata: str | None = None
-    idempotency_key: str | None = None
-    body_hash: bytes | None = None
-    id: str = field(default_factory=new_id)
-
-    @property
-    def created_at(self) -> datetime:
-        return created_at(self.id)
-
-    @property
-    def inbox(self) -> Inbox:
-        return self.user_id or "", self.username or ""
-
+RENAMED_TIMES: Final = 2
+"""How often a name is looked up: it may be another's since it was looked up before."""
+KINDS: Final = ("webhook", "mail")
+"""What a change of an inbox may have to be sent by."""
 
 Entry = tuple[Submission, "asyncio.Future[str]"]
 
@@ -70,6 +45,7 @@ class Intake:
     def __init__(self, database: Database, bus: Bus, *, queue: int = QUEUE, batch: int = BATCH, writers: int = WRITERS) -> None:
         self._database = database
         self._bus = bus
+        self._placement = Placement(database)
         self._queue = queue
         self._batch = batch
         self._most_writers = writers
@@ -198,6 +174,35 @@ class Intake:
                 answer(entry, result)
 
     async def _store(self, submissions: Sequence[Submission], *, is_patient: bool = False) -> Sequence[str | Exception]:
+        """Write rows, and return the id or error of each."""
+        if self._database.is_spread:
+            return await self._store_by_machines(submissions, is_patient=is_patient)
+        return await self._store_together(submissions, is_patient=is_patient)
+
+    async def _store_by_machines(self, submissions: Sequence[Submission], *, is_patient: bool) -> Sequence[str | Exception]:
+        """Write rows of inboxes that are on several machines, a batch for each."""
+        results: list[str | Exception] = [NotFound()] * len(submissions)
+        wanted = list(range(len(submissions)))
+        for _ in range(RENAMED_TIMES):
+            rows = [submissions[n] for n in wanted]
+            try:
+                parts = await self._placement.parts(rows)
+            except Problem as problem:
+                return [problem] * len(submissions)
+            together = [self._store_together([rows[n] for n in part], is_patient=is_patient) for part in parts]
+            for part, stored in zip(parts, await asyncio.gather(*together), strict=True):
+                for n, result in zip(part, stored, strict=True):
+                    results[wanted[n]] = result
+            wanted = [n for n in wanted if isinstance(results[n], Renamed)]
+            if not wanted:
+                break
+            for n in wanted:
+                self._placement.forget(submissions[n])
+        return results
+
+    async def _store_together(
+        self, submissions: Sequence[Submission], *, is_patient: bool = False
+    ) -> Sequence[str | Exception]:
         """Write a batch, and return each row's id or error. If it fails it is written again in parts: only a bad row fails."""
         begin = monotonic()
         try:
@@ -215,7 +220,9 @@ class Intake:
                 log.error("a submission could not be written", extra={"reason": type(error).__name__})  # noqa: TRY400
                 return [error]
             log.warning("a batch failed and is written in parts", extra={"rows": len(submissions)})
-            return [result for part in halves(submissions) for result in await self._store(part, is_patient=is_patient)]
+            return [
+                result for part in halves(submissions) for result in await self._store_together(part, is_patient=is_patient)
+            ]
         self.commits.append((len(submissions), monotonic() - begin))
         return results
 
@@ -261,39 +268,43 @@ class Intake:
         If an inbox of `left_out` is locked, its rows are `Locked` at once; for any other one the statement waits. It waits
         longer if it is patient, which only one for a single inbox can be.
         """
-        order = sorted(range(len(submissions)), key=lambda n: (submissions[n].inbox, submissions[n].id))
-        rows = [submissions[n] for n in order]
-        boxes: list[tuple[str | None, str | None, int, int]] = []
-        may_leave_out: list[bool] = []
-        for inbox, group in groupby(enumerate(rows, 1), key=lambda numbered: numbered[1].inbox):
-            members = list(group)
-            boxes.append((members[0][1].user_id, members[0][1].username, members[0][0], members[-1][0]))
-            may_leave_out.append(inbox in left_out)
-        is_one = len(boxes) == 1
-        found = await self._database.changes(
-            "feedback.append_to_one" if is_one else "feedback.append",
-            *(boxes[0][:2] if is_one else map(list, zip(*boxes, strict=True))),
-            [row.id for row in rows],
-            [row.created_at for row in rows],
-            [row.widget_id for row in rows],
-            [row.ip_address for row in rows],
-            [row.message for row in rows],
-            [row.metadata for row in rows],
-            *keys_of(rows),
-            self._bus.in_transaction,
-            *((may_leave_out[0], is_patient) if is_one else (may_leave_out,)),
-        )
-        results: list[str | Exception | None] = [None] * len(submissions)
-        for row in found:
-            _, _, low, high = boxes[row["place"] - 1]
-            stored_ids = row["earlier_ids"]
-            for n in range(low - 1, high):
-                results[order[n]] = (
-                    Locked() if row["is_locked"] else outcome(rows[n], stored_ids[n - low + 1] if stored_ids else None)
-                )
+        batch = Batch(submissions, left_out)
+        if self._database.is_spread:
+            return await self._append_near(batch, is_patient=is_patient)
+        boxes = batch.boxes
+        if len(boxes) == 1:
+            [box] = boxes
+            found = await self._database.changes(
+                "feedback.append_to_one",
+                *(box.user_id, box.username),
+                *batch.columns(),
+                *(self._bus.in_transaction, box.is_left_out, is_patient),
+            )
+        else:
+            user_ids, usernames, lows, highs, left_out = map(list, zip(*boxes, strict=True))
+            found = await self._database.changes(
+                "feedback.append",
+                *(user_ids, usernames, lows, highs),
+                *batch.columns(),
+                *(self._bus.in_transaction, left_out),
+            )
         if found and not self._bus.in_transaction:
             self._bus.publish(INBOXES, {row["user_id"] for row in found})
-        return [result or NotFound() for result in results]
+        return batch.results(found)
+
+    async def _append_near(self, batch: Batch, *, is_patient: bool) -> list[str | Exception]:
+        """Append rows by the machine that has all of their inboxes."""
+        user_ids, usernames, lows, highs, left_out = map(list, zip(*batch.boxes, strict=True))
+        found = await self._database.changes(
+            "feedback.append_near",
+            *(user_ids[0], user_ids, usernames, lows, highs, left_out, is_patient),
+            *batch.columns(),
+        )
+        # What is told on another machine is heard by nobody.
+        self._bus.publish(INBOXES, {row["user_id"] for row in found})
+        if any(row["is_watched"] for row in found):
+            self._bus.publish(OUTBOX, KINDS)
+        return batch.results(found)
 
 
 INTAKE: Final[web.AppKey[Intake]] = web.AppKey("intake")
@@ -312,19 +323,6 @@ def answer(entry: Entry, result: str | Exception) -> None:
         waiting.set_exception(result)
     else:
         waiting.set_result(result)
-
-
-def keys_of(rows: Sequence[Submission]) -> tuple[list[str | None] | None, list[bytes | None] | None]:
-    """Return the columns of idempotency keys and body hashes, or nulls if no row has a key: the statement then does less."""
-    if all(row.idempotency_key is None for row in rows):
-        return None, None
-    return [row.idempotency_key for row in rows], [row.body_hash for row in rows]
-
-
-def outcome(row: Submission, stored_id: str | None) -> str | Problem:
-    if stored_id is None:
-        return row.id
-    return IdempotencyMismatch() if stored_id == LOWEST else stored_id
 
 
 def halves(rows: Sequence[Submission]) -> tuple[Sequence[Submission], Sequence[Submission]]:

@@ -12,7 +12,7 @@ from multidict import istr
 
 from fw.config import CONFIG, IpMode
 from fw.ids import created_at
-from fw.inbox.intake import Submission
+from fw.inbox.batch import Submission
 from fw.inbox.metadata import dump
 from fw.web.address import REMEMBERED, bucket, client_address, stored_part
 from fw.web.fields import Rule

@@ -10,7 +10,7 @@ from fw.config import Config
 from fw.database.pool import Database, Row
 from fw.outbox.digests import DAILY, HOURLY, period_end, zone_of
 from fw.outbox.letters import Letter, NoAddress, address_of, clean, compose, excerpt, in_a_line
-from fw.outbox.smtp import MailServer, Unsent
+from fw.outbox.smtp import SEND_SECONDS, MailServer, Unsent
 from fw.outbox.worker import Job, Later, Never
 from fw.web.links import RESET, VERIFY, link, link_token, token_hash, unsubscribe_token
 
@@ -29,6 +29,7 @@ Payload = Mapping[str, Any]
 class MailCourier:
     """Sends mails. Without a mail server the links of mails are logged if the database is the embedded one."""
 
+    attempt_seconds = SEND_SECONDS + 10.0
     lanes_at_once = 8
     # All its lanes wait for one and the same server.
     slow_lanes = 0

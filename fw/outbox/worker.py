@@ -7,7 +7,7 @@ moment, each job is done at least once. A lane's jobs are done one after the oth
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,16 +16,16 @@ from typing import Final, NamedTuple, Protocol, Self
 from aiohttp import web
 
 from fw.background import Background, Task
-from fw.database.pool import Database
+from fw.database.pool import Database, Row
 from fw.errors import Problem
 from fw.ids import new_id
 
 log = logging.getLogger("fw.outbox")
 
 LEASE_SECONDS: Final = 60.0
-"""How long a lane stays with a process that says no more of it: twice the longest attempt, which renews it when it begins."""
-ATTEMPT_SECONDS: Final = 30.0
-"""How long a courier may take for a job."""
+"""How long a lane stays with a process that says no more of it."""
+RENEW_SECONDS: Final = 20.0
+"""How often the leases of jobs that take long are renewed."""
 SWEEP_SECONDS: Final = 1.0
 """How often lanes are looked for without a hint: for those that are due later, or whose hint was lost."""
 JOBS_AT_ONCE: Final = 20
@@ -75,6 +75,8 @@ class Courier(Protocol):
 
     lanes_at_once: int
     """How many lanes one process serves at the same time, those left out that are slow."""
+    attempt_seconds: float
+    """How long it may take for a job."""
     slow_lanes: int
     """How many lanes that are slow it serves besides: each only waits for somebody else."""
 
@@ -109,6 +111,7 @@ class Outbox:
         self.tallies = {kind: Tally() for kind in couriers}
         self._tasks = [self._finder(background, kind) for kind in couriers]
         self._tasks.append(background.every("outbox state", lambda: 15.0, self._look))
+        self._tasks.append(background.every("outbox leases", lambda: RENEW_SECONDS, self._renew))
 
     def _finder(self, background: Background, kind: str) -> Task:
         return background.task(f"outbox {kind}", lambda: self._find_for_ever(kind))
@@ -161,12 +164,23 @@ class Outbox:
             # Until one ends, or turns out to be slow.
             await asyncio.wait(running, timeout=SLOW_SECONDS / 4, return_when=asyncio.FIRST_COMPLETED)
             return 1
-        found = await self._database.changes("outbox.claim", kind, room, self._lease, LEASE_SECONDS)
+        found = await self._lease_lanes(kind, room)
         for row in found:
             lane = asyncio.create_task(self._serve(kind, row["user_id"], row["key"]), name=f"lane {kind}")
             running[lane] = asyncio.get_running_loop().time()
             lane.add_done_callback(running.__delitem__)
         return len(found)
+
+    async def _lease_lanes(self, kind: str, room: int) -> Sequence[Row]:
+        """Lease lanes that are due, at most so many."""
+        if not self._database.is_spread:
+            return await self._database.changes("outbox.claim", kind, room, self._lease, LEASE_SECONDS)
+        due = await self._database.rows("outbox.due", kind, room)
+        leased = [
+            await self._database.change("outbox.lease", lane["user_id"], kind, lane["key"], self._lease, LEASE_SECONDS)
+            for lane in due
+        ]
+        return [row for row in leased if row is not None]
 
     def _room(self, kind: str) -> int:
         """Return how many more lanes may be served: one free account's slow receivers must not hold all places."""
@@ -206,7 +220,7 @@ class Outbox:
         try:
             if job.attempts > MOST_ATTEMPTS:
                 raise Never("too many attempts")
-            async with asyncio.timeout(ATTEMPT_SECONDS):
+            async with asyncio.timeout(self._couriers[kind].attempt_seconds):
                 is_removed = await self._couriers[kind].deliver(job)
         except Later as later:
             if later.is_counted:
@@ -229,6 +243,11 @@ class Outbox:
                 return 0.0
         await self._database.change("outbox.finish", job.user_id, job.id)
         return 0.0
+
+    async def _renew(self) -> None:
+        if any(self._lanes.values()):
+            with suppress(Problem):
+                await self._database.change("outbox.renew", self._lease, LEASE_SECONDS)
 
     async def _look(self) -> None:
         with suppress(Problem):

@@ -93,6 +93,7 @@ class Probers:
 class WebhookCourier:
     """Makes attempts, and notes in the list of deliveries how they ended. A lane is a webhook, whose id is its key."""
 
+    attempt_seconds = 30.0
     lanes_at_once = 200
     slow_lanes = 800
 

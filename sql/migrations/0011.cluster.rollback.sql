@@ -192,3 +192,17 @@ BEGIN
     PERFORM inbox_watch(p_user_id);
 END
 $$;
+
+DROP FUNCTION inbox_find (uuid, uuid, uuid, boolean, uuid, text, integer, boolean, double precision);
+
+DROP FUNCTION account_end (uuid, integer);
+
+DROP FUNCTION profile_update (uuid, text, text, text, boolean, text, integer, uuid, bytea);
+
+DROP FUNCTION password_forget (text, uuid, bytea);
+
+DROP FUNCTION verification_repeat (uuid, uuid, bytea);
+
+DROP FUNCTION notifications_off (uuid);
+
+DROP FUNCTION purge_tombstones (integer);

@@ -19,6 +19,7 @@ from fw.config import Config
 from fw.database import listener
 from fw.database.bus import BUS, INBOXES, SESSIONS, Lost, PostgresSubscription, make_bus
 from fw.database.listener import LISTENER
+from fw.database.pool import Database
 from fw.database.teller import EVERYBODY, MOST, Teller
 from fw.inbox.hub import HUB
 from tests.conftest import MakeClient, MakeUser
@@ -68,7 +69,7 @@ async def test_what_one_tells_all_hear(bus_config: Config) -> None:
     first: Heard = []
     second: Heard = []
     async with (
-        make_bus(bus_config) as bus,
+        make_bus(bus_config, Database(bus_config)) as bus,
         bus.subscribe(lambda *told: first.append(told), noted),
         bus.subscribe(lambda *told: second.append(told), noted),
     ):
@@ -83,7 +84,7 @@ async def test_what_one_tells_all_hear(bus_config: Config) -> None:
 
 
 async def test_a_subscription_gives_signs_of_life(bus_config: Config) -> None:
-    async with make_bus(bus_config) as bus, bus.subscribe(lambda *_: None, noted) as subscription:
+    async with make_bus(bus_config, Database(bus_config)) as bus, bus.subscribe(lambda *_: None, noted) as subscription:
         for _ in range(3):
             await asyncio.wait_for(subscription.probe(), 5)
         assert not subscription.is_lost
@@ -96,12 +97,12 @@ async def test_a_subscription_gives_signs_of_life(bus_config: Config) -> None:
 )
 async def test_a_bus_that_is_not_there_is_lost(config: Config, settings: dict[str, str]) -> None:
     with pytest.raises(Lost):
-        async with make_bus(replace(config, **settings)) as bus, bus.subscribe(lambda *_: None, noted):
+        async with make_bus(replace(config, **settings), Database(config)) as bus, bus.subscribe(lambda *_: None, noted):
             pass
 
 
 async def test_publishing_to_a_bus_that_is_not_there_harms_nobody(config: Config) -> None:
-    async with make_bus(replace(config, redis_url="redis://127.0.0.1:1")) as bus:
+    async with make_bus(replace(config, redis_url="redis://127.0.0.1:1"), Database(config)) as bus:
         bus.publish(INBOXES, ["x"])
 
 
@@ -109,7 +110,7 @@ async def test_publishing_to_a_bus_that_is_not_there_harms_nobody(config: Config
 async def test_hints_outlast_a_bus_that_stands_still(bus_config: Config) -> None:
     heard: set[str] = set()
     async with (
-        make_bus(bus_config) as bus,
+        make_bus(bus_config, Database(bus_config)) as bus,
         bus.subscribe(lambda _, ids: heard.update(ids), noted),
         Redis.from_url(bus_config.redis_url) as redis,
     ):

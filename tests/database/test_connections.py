@@ -33,7 +33,7 @@ async def test_serves_who_waits_longest_first(config: Config) -> None:
                 served.append(number)
                 await connection.fetchval("SELECT 1")
 
-            await database._run("a test", run, 20.0)
+            await database.run("a test", run, 20.0)
 
     async with Database(replace(config, db_pool=CONNECTIONS)) as database:
         await asyncio.gather(*(ask_again_and_again(database) for _ in range(GREEDY)))
@@ -54,7 +54,7 @@ async def test_work_in_the_background_leaves_connections_to_others(config: Confi
 
     async with Database(replace(config, db_pool=CONNECTIONS)) as database:
         share = database.share(CONNECTIONS - 1)
-        holding = [asyncio.create_task(share._run("a test", hold, 20.0)) for _ in range(GREEDY)]
+        holding = [asyncio.create_task(share.run("a test", hold, 20.0)) for _ in range(GREEDY)]
         await until(lambda: asyncio.sleep(0, running == CONNECTIONS - 1), "the share to be used up")
         assert await database.ping(10.0)
         assert running == CONNECTIONS - 1

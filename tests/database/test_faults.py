@@ -68,7 +68,7 @@ def pool_of(client: TestClient) -> asyncpg.Pool:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the statements that are run for requests; the outbox looks for jobs by itself."""
     names: list[str] = []
-    run = Database._run
+    run = Database.run
 
     async def note(self: Database, name: str, *rest: Any) -> Any:
         task = asyncio.current_task()
@@ -76,7 +76,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             names.append(name)
         return await run(self, name, *rest)
 
-    monkeypatch.setattr(Database, "_run", note)
+    monkeypatch.setattr(Database, "run", note)
     return names
 
 

@@ -10,9 +10,10 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw.database.listener import LISTENER
+from fw.inbox.batch import Submission
 from fw.inbox.feed import FEED, Reading
 from fw.inbox.hub import HUB
-from fw.inbox.intake import INTAKE, Submission
+from fw.inbox.intake import INTAKE
 from tests.conftest import MakeClient, MakeUser
 from tests.support.people import Person, body, nothing, problem
 from tests.support.polls import PATH, poll, watched

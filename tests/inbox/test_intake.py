@@ -14,7 +14,8 @@ from fw.config import Config
 from fw.database.bus import PostgresBus
 from fw.database.pool import Database, Locked
 from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
-from fw.inbox.intake import Intake, Submission
+from fw.inbox.batch import Submission
+from fw.inbox.intake import Intake
 from tests.conftest import MakeUser
 from tests.support.people import Person, problem
 from tests.support.waiting import someone_waits_for, until
@@ -27,8 +28,8 @@ async def database(config: Config) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def bus(config: Config) -> PostgresBus:
-    return PostgresBus(config)
+def bus(config: Config, database: Database) -> PostgresBus:
+    return PostgresBus(config, database)
 
 
 @pytest.fixture

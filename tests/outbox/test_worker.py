@@ -29,6 +29,7 @@ class Noting:
     """A courier that notes what it was given, and does as a test says."""
 
     def __init__(self, act: Callable[[Job], Any] = lambda job: None, lanes_at_once: int = 50, slow_lanes: int = 0) -> None:
+        self.attempt_seconds = 30.0
         self.act, self.lanes_at_once, self.slow_lanes = act, lanes_at_once, slow_lanes
         self.begun: list[Job] = []
         self.done: list[Job] = []

@@ -106,7 +106,7 @@ async def seconds_to_hear(config: Config) -> float:
     async with connected(config.direct_url) as listening, connected(config.database_url) as telling:
         await listening.add_listener(channel, take)
         begun = time.perf_counter()
-        await telling.execute(statements()["doctor.notify"], channel, "")
+        await telling.execute(statements()["connections.notify"], channel, "")
         async with asyncio.timeout(HEARD_SECONDS):
             await heard.wait()
         return time.perf_counter() - begun

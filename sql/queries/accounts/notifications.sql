@@ -14,7 +14,4 @@ FROM notifications_set($1, $2, $3) AS n;
 
 -- name: turn_off
 -- Turns mails of new feedback off, for an account that has turned them on.
-SELECT s.mail
-FROM notifications AS n
-CROSS JOIN LATERAL notifications_set(n.user_id, 'off', NULL) AS s
-WHERE n.user_id = $1 AND n.mail <> 'off';
+SELECT notifications_off($1);

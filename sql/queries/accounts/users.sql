@@ -80,37 +80,11 @@ FROM users AS u
 WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C");
 
 -- name: update_profile
--- Changes the given fields: those of $2 to $4 that are not null, and the picture ($6) if $5 is true. Another e-mail address is
--- not verified: it is asked for that by a job ($8, with the hash of its token, $9), and the old one is told. It is set only if
--- the version of the password that was checked ($7) is still the account's, else no row. Two addresses may have one key: it is
--- another one if more than the case of ASCII letters differs.
-WITH before AS MATERIALIZED (
-    SELECT b.id, b.email, lower(coalesce($2, b.email) COLLATE "C") <> lower(b.email COLLATE "C") AS is_other
-    FROM users AS b
-    WHERE b.id = $1
-    FOR UPDATE
-), account AS (
-    UPDATE users AS u
-    SET email = coalesce($2, u.email),
-        email_key = coalesce($3, u.email_key),
-        email_verified_at = CASE WHEN NOT b.is_other THEN u.email_verified_at END,
-        username = coalesce($4, u.username),
-        profile_image = CASE WHEN $5::boolean THEN $6 ELSE u.profile_image END
-    FROM before AS b
-    WHERE u.id = b.id AND (NOT b.is_other OR u.password_version = $7::integer)
-    RETURNING u.*, b.email AS old_email, b.is_other
-), ended AS (
-    DELETE FROM password_resets AS r
-    USING account AS a
-    WHERE r.user_id = a.id AND a.is_other
-), told AS MATERIALIZED (
-    SELECT verification_ask(a.id, a.email_key, $8, $9), account_tell(a.id, 'address', a.old_email)
-    FROM account AS a
-    WHERE a.is_other
-)
-SELECT {own}
-FROM account AS u
-LEFT JOIN told ON true;
+-- Changes the given fields: those of $2 to $4 that are not null, and the picture ($6) if $5 is true. Another e-mail address is set
+-- only if the version of the password that was checked ($7) is still the account's, else no row; a job ($8, with the hash of its
+-- token, $9) asks for it to be verified.
+SELECT p.id, p.email, p.username, p.is_premium, p.created_at, p.last_login, p.profile_image, p.email_verified
+FROM profile_update($1, $2, $3, $4, $5, $6, $7, $8, $9) AS p;
 
 -- name: set_premium
 -- Sets premium of an account, by its id ($1) or, if that is null, its name ($2).
@@ -128,20 +102,8 @@ WHERE c.is_done;
 
 -- name: forget
 -- Has a link mailed, by a job ($2) with the hash of its token ($3), that resets the password of the account with an e-mail
--- address. If there is none, a job is written all the same, for nobody: that takes the same time.
-WITH account AS MATERIALIZED (
-    SELECT u.id, u.email_key
-    FROM users AS u
-    WHERE u.email_key = $1
-    FOR KEY SHARE
-), reset AS (
-    INSERT INTO password_resets (user_id, token_hash, expires_at, email_key)
-    SELECT a.id, $3, now() + interval '30 minutes', a.email_key FROM account AS a
-)
-SELECT jobs_add(
-    coalesce((SELECT a.id FROM account AS a), $2),
-    'mail', 'account', ARRAY[$2::uuid], ARRAY[json_build_object('letter', 'reset')], ARRAY[0]
-);
+-- address ($1), if there is one.
+SELECT password_forget($1, $2, $3);
 
 -- name: offer_reset
 -- Stores the hash of a password reset token for the account with a username.
@@ -167,9 +129,7 @@ WHERE r.user_id IS NOT NULL;
 
 -- name: ask_verification
 -- Asks an account by mail (by a job, $2, with the hash of its token, $3) whether its address is its own, unless that is known.
-SELECT verification_ask(u.id, u.email_key, $2, $3)
-FROM users AS u
-WHERE u.id = $1 AND u.email_verified_at IS NULL;
+SELECT verification_repeat($1, $2, $3);
 
 -- name: verify
 -- Uses a verification token once. No row if it is not valid.
@@ -187,10 +147,6 @@ RETURNING u.id;
 -- name: delete
 -- Deletes an account with everything that belongs to it, if the version of the password that was checked ($2) is still the
 -- account's.
-WITH account AS MATERIALIZED (
-    SELECT u.id
-    FROM users AS u
-    WHERE u.id = $1 AND u.password_version = $2
-    FOR UPDATE
-)
-SELECT account_delete(a.id) AS deleted FROM account AS a;
+SELECT e.is_deleted
+FROM account_end($1, $2) AS e (is_deleted)
+WHERE e.is_deleted IS NOT NULL;

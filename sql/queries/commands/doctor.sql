@@ -16,7 +16,3 @@ SELECT clock_timestamp() AS now;
 -- Returns how many jobs of the outbox are due (at most 100,000 are counted), and for how many seconds the oldest one is.
 SELECT count(*) AS due, coalesce(extract(epoch FROM now() - min(j.due)), 0)::double precision AS oldest_seconds
 FROM (SELECT a.due FROM jobs AS a WHERE a.due <= now() LIMIT 100000) AS j;
-
--- name: notify
--- Sends a notification ($2) on a channel ($1).
-SELECT pg_notify($1, $2);

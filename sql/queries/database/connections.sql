@@ -12,3 +12,7 @@ SELECT
 FROM pg_roles AS r
 CROSS JOIN pg_database AS d
 WHERE r.rolname = current_user AND d.datname = current_database();
+
+-- name: notify
+-- Sends a notification ($2) on a channel ($1).
+SELECT pg_notify($1, $2);

@@ -9,28 +9,9 @@ WITH turn AS MATERIALIZED (
 -- name: tombstones
 -- Deletions of seven days ago: the horizon of their inboxes moves up to them. An inbox that is locked is left out; is_held_up
 -- tells that all were.
-{turn}, due AS MATERIALIZED (
-    SELECT DISTINCT o.user_id
-    FROM (
-        SELECT f.user_id
-        FROM feedback AS f
-        WHERE f.deleted_at < now() - interval '7 days' AND (SELECT t.is_mine FROM turn AS t)
-        ORDER BY f.deleted_at
-        LIMIT $1::integer
-    ) AS o
-), free AS MATERIALIZED (
-    SELECT i.user_id
-    FROM inboxes AS i
-    JOIN due AS d ON d.user_id = i.user_id
-    ORDER BY i.user_id
-    FOR UPDATE OF i SKIP LOCKED
-)
-SELECT coalesce(sum(p.forgotten), 0)::integer AS purged,
-    NOT EXISTS (SELECT FROM free) AND EXISTS (SELECT FROM due) AS is_held_up
-FROM free AS r
-CROSS JOIN LATERAL inbox_forget(
-    r.user_id, now() - interval '7 days', greatest(1, $1::integer / (SELECT count(*) FROM free)::integer)
-) AS p (forgotten);
+{turn}
+SELECT p.purged, p.is_held_up
+FROM purge_tombstones(CASE WHEN (SELECT t.is_mine FROM turn AS t) THEN $1::integer ELSE 0 END) AS p;
 
 -- name: idempotency_keys
 -- Keys of more than a day ago.
@@ -42,6 +23,21 @@ CROSS JOIN LATERAL inbox_forget(
         WHERE o.created_at < now() - interval '24 hours' AND (SELECT t.is_mine FROM turn AS t)
         LIMIT $1::integer
         FOR UPDATE SKIP LOCKED
+    ) AS d
+    WHERE k.user_id = d.user_id AND k.key = d.key
+    RETURNING 1
+)
+SELECT count(*)::integer AS purged FROM gone;
+
+-- spread: idempotency_keys
+-- The same without that lock, which Citus takes in one part alone.
+{turn}, gone AS (
+    DELETE FROM idempotency AS k
+    USING (
+        SELECT o.user_id, o.key
+        FROM idempotency AS o
+        WHERE o.created_at < now() - interval '24 hours' AND (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1::integer
     ) AS d
     WHERE k.user_id = d.user_id AND k.key = d.key
     RETURNING 1
@@ -155,6 +151,21 @@ SELECT count(*)::integer AS purged FROM gone;
         WHERE o.created_at < now() - interval '30 days' AND (SELECT t.is_mine FROM turn AS t)
         LIMIT $1::integer
         FOR UPDATE SKIP LOCKED
+    ) AS d
+    WHERE v.user_id = d.user_id AND v.webhook_id = d.webhook_id AND v.id = d.id
+    RETURNING 1
+)
+SELECT count(*)::integer AS purged FROM gone;
+
+-- spread: deliveries
+-- The same without that lock, which Citus takes in one part alone.
+{turn}, gone AS (
+    DELETE FROM deliveries AS v
+    USING (
+        SELECT o.user_id, o.webhook_id, o.id
+        FROM deliveries AS o
+        WHERE o.created_at < now() - interval '30 days' AND (SELECT t.is_mine FROM turn AS t)
+        LIMIT $1::integer
     ) AS d
     WHERE v.user_id = d.user_id AND v.webhook_id = d.webhook_id AND v.id = d.id
     RETURNING 1

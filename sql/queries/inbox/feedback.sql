@@ -9,6 +9,16 @@ f.user_id = $1
         AND f.id < $3
         AND f.deleted_at IS NULL
 
+-- fragment: logged
+n.id, n.user_id, n.message, n.created_at, n.is_read, n.ip_address, n.metadata, n.widget_id, n.cursor, n.created_cursor,
+                -- These lengths are known without reading the texts, of which there may be megabytes.
+                n.deleted_at, octet_length(n.message) + coalesce(pg_column_size(n.metadata), 0) AS bytes
+
+-- fragment: measured
+row_number() OVER log AS place,
+            lead(l.cursor) OVER log IS NOT NULL AS has_more,
+            sum(l.bytes) OVER (log ROWS UNBOUNDED PRECEDING) - l.bytes AS bytes_before
+
 -- name: append
 -- Stores a batch. Each inbox is named by its id ($1) or its owner's folded username ($2); its rows stand from $3 to $4 in the
 -- parallel arrays, and $14 says whether it is left out if it is locked. Inboxes are locked in the order of their ids. If $13 is
@@ -127,10 +137,9 @@ ORDER BY l.id;
 
 -- name: search
 -- The same as far as $9 seconds go, newest first if $8 is true: then stopped_at, in a row of its own, is the last id looked at.
-SELECT i.cursor AS inbox_cursor, i.unread_count, i.total_count, l.*
-FROM inboxes AS i
-LEFT JOIN LATERAL inbox_search(i.user_id, $2, $3, $4, $5, $6, $7, $8, $9) AS l ON true
-WHERE i.user_id = $1;
+SELECT l.inbox_cursor, l.unread_count, l.total_count, l.id, l.user_id, l.message, l.created_at, l.is_read, l.ip_address, l.metadata,
+    l.widget_id, l.cursor, l.stopped_at
+FROM inbox_find($1, $2, $3, $4, $5, $6, $7, $8, $9) AS l;
 
 -- name: position
 -- The cursor of an inbox, which moves with every change in it.
@@ -172,22 +181,16 @@ FROM unnest($2::uuid[]) AS d (id);
 -- The changes of inboxes ($1), each after its own cursor ($2), with the state of the inboxes in the same snapshot: of each
 -- inbox at most $3 changes, and no further ones once they have $4 bytes. has_more tells whether there are later changes.
 SELECT i.user_id AS inbox_id, i.cursor AS inbox_cursor, i.unread_count, i.horizon, c.*
-FROM unnest($1::uuid[], $2::bigint[]) AS w (user_id, since)
-JOIN inboxes AS i ON i.user_id = w.user_id
+FROM unnest($1::uuid[], $2::bigint[]) AS s (user_id, since)
+JOIN inboxes AS i ON i.user_id = s.user_id
 LEFT JOIN LATERAL (
     SELECT {feedback}, f.created_cursor, f.deleted_at, f.has_more
     FROM (
-        SELECT l.*,
-            row_number() OVER log AS place,
-            lead(l.cursor) OVER log IS NOT NULL AS has_more,
-            sum(l.bytes) OVER (log ROWS UNBOUNDED PRECEDING) - l.bytes AS bytes_before
+        SELECT l.*, {measured}
         FROM (
-            -- These lengths are known without reading the texts, of which there may be megabytes.
-            SELECT n.id, n.user_id, n.message, n.created_at, n.is_read, n.ip_address, n.metadata, n.widget_id, n.cursor,
-                n.created_cursor, n.deleted_at,
-                octet_length(n.message) + coalesce(pg_column_size(n.metadata), 0) AS bytes
+            SELECT {logged}
             FROM feedback AS n
-            WHERE n.user_id = w.user_id AND n.cursor > w.since
+            WHERE n.user_id = s.user_id AND n.cursor > s.since
             ORDER BY n.cursor
             LIMIT $3::integer + 1
         ) AS l
@@ -196,3 +199,32 @@ LEFT JOIN LATERAL (
     WHERE f.place <= $3::integer AND f.bytes_before < $4::bigint
 ) AS c ON true
 ORDER BY i.user_id, c.cursor;
+
+-- name: changes_of_one
+-- The same of one inbox ($1).
+SELECT i.user_id AS inbox_id, i.cursor AS inbox_cursor, i.unread_count, i.horizon, c.*
+FROM inboxes AS i
+LEFT JOIN LATERAL (
+    SELECT {feedback}, f.created_cursor, f.deleted_at, f.has_more
+    FROM (
+        SELECT l.*, {measured}
+        FROM (
+            SELECT {logged}
+            FROM feedback AS n
+            WHERE n.user_id = $1 AND n.cursor > $2
+            ORDER BY n.cursor
+            LIMIT $3::integer + 1
+        ) AS l
+        WINDOW log AS (ORDER BY l.cursor)
+    ) AS f
+    WHERE f.place <= $3::integer AND f.bytes_before < $4::bigint
+) AS c ON true
+WHERE i.user_id = $1
+ORDER BY c.cursor;
+
+-- name: append_near
+-- Stores a batch for inboxes ($2, found by the folded usernames $3 if these are not null) that are on the machine of one of them
+-- ($1), where data is spread over several. Their rows stand from $4 to $5 in the parallel arrays; $6 says which inboxes are left
+-- out if they are locked; if $7 is true it waits longer for them.
+SELECT a.place, a.user_id, a.earlier_ids, a.is_locked, a.is_renamed, a.is_watched
+FROM inboxes_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) AS a;

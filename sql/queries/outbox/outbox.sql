@@ -15,6 +15,26 @@ FROM (
 WHERE l.user_id = c.user_id AND l.kind = $1::text AND l.key = c.key
 RETURNING l.user_id, l.key;
 
+-- name: due
+-- Lists lanes of a kind ($1) that are due, at most $2. To lease them in the same statement takes locks in many parts of the tables,
+-- which Citus refuses.
+SELECT d.user_id, d.key
+FROM lanes AS d
+WHERE d.kind = $1::text AND d.due <= now() AND (d.lease IS NULL OR d.leased_until < now())
+ORDER BY d.due
+LIMIT $2::integer;
+
+-- name: lease
+-- Leases a lane ($1 to $3) that is due, by a lease ($4) of $5 seconds. No row if somebody else has leased it meanwhile.
+UPDATE lanes AS l
+SET lease = $4::uuid, leased_until = now() + $5::double precision * interval '1 second'
+WHERE l.user_id = $1
+    AND l.kind = $2
+    AND l.key = $3
+    AND l.due <= now()
+    AND (l.lease IS NULL OR l.leased_until < now())
+RETURNING l.user_id, l.key;
+
 -- name: begin
 -- Begins the next job of a lane ($1 to $3) whose lease ($4) is still ours, and renews that for $5 seconds. The attempt counts
 -- from here on, so that a job that kills its process does not come back for ever.
@@ -52,6 +72,12 @@ RETURNING j.id;
 -- name: release
 -- Ends a lease ($4) of a lane, which is left alone for $5 seconds. Tells whether its next job is due already.
 SELECT lane_release($1, $2, $3, $4, $5) AS is_due;
+
+-- name: renew
+-- Renews all that a process has leased ($1), for $2 seconds.
+UPDATE lanes AS l
+SET leased_until = now() + $2::double precision * interval '1 second'
+WHERE l.lease = $1;
 
 -- name: leave
 -- Ends all that a process has leased ($1).

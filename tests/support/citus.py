@@ -1,0 +1,44 @@
+"""Databases on a Citus cluster, whose coordinator FW_TEST_CITUS_URL names: its database knows the nodes."""
+
+from urllib.parse import urlsplit
+
+import psycopg
+
+NODES = "SELECT nodename, nodeport, groupid FROM pg_dist_node WHERE noderole = 'primary' ORDER BY groupid"
+
+
+def url_of(url: str, database: str | None = None, address: tuple[str, int] | None = None) -> str:
+    """Return the address of another database, or of the same on another node."""
+    parts = urlsplit(url)
+    user, _, own = parts.netloc.rpartition("@")
+    where = f"{address[0]}:{address[1]}" if address else own
+    path = parts.path if database is None else f"/{database}"
+    return f"postgresql://{user}{'@' if user else ''}{where}{path}{'?' + parts.query if parts.query else ''}"
+
+
+def nodes_of(url: str) -> list[tuple[str, int, int]]:
+    """Return the addresses of the nodes and their groups; group 0 is the coordinator."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(NODES).fetchall()
+
+
+def create_database(url: str, name: str) -> None:
+    """Make an empty database on every node, whose coordinator knows the others."""
+    nodes = nodes_of(url)
+    for host, port, _ in nodes:
+        with psycopg.connect(url_of(url, address=(host, port)), autocommit=True) as connection:
+            connection.execute("SET client_min_messages = warning")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        with psycopg.connect(url_of(url, name, (host, port)), autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION citus")
+    with psycopg.connect(url_of(url, name), autocommit=True) as connection:
+        for host, port, group in nodes:
+            function = "citus_add_node" if group else "citus_set_coordinator_host"
+            connection.execute(f"SELECT {function}(%s::text, %s::integer)", [host, port])
+
+
+def drop_database(url: str, name: str) -> None:
+    for host, port, _ in nodes_of(url):
+        with psycopg.connect(url_of(url, address=(host, port)), autocommit=True) as connection:
+            connection.execute("SET client_min_messages = warning")
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
