@@ -4,7 +4,7 @@
 -- Returns what an owner wants to be told, by default nothing.
 SELECT coalesce(n.mail, 'off') AS mail, coalesce(n.timezone, 'UTC') AS timezone
 FROM users AS u
-LEFT JOIN notifications AS n ON n.user_id = u.id
+LEFT JOIN notifications AS n ON n.user_id = $1
 WHERE u.id = $1;
 
 -- name: set

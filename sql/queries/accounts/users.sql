@@ -70,7 +70,7 @@ WHERE u.id = $1;
 -- The account as its owner sees it, with the number of unread items.
 SELECT {own}, i.unread_count
 FROM users AS u
-JOIN inboxes AS i ON i.user_id = u.id
+JOIN inboxes AS i ON i.user_id = $1
 WHERE u.id = $1;
 
 -- name: public

@@ -6,7 +6,7 @@ SELECT u.username, u.email, u.email_verified_at IS NOT NULL AS is_verified,
     coalesce(n.mail, 'off') AS mail, coalesce(n.timezone, 'UTC') AS timezone, coalesce(n.told_cursor, 0) AS told_cursor,
     now() AS now
 FROM users AS u
-LEFT JOIN notifications AS n ON n.user_id = u.id
+LEFT JOIN notifications AS n ON n.user_id = $1
 WHERE u.id = $1;
 
 -- name: open_verification
