@@ -134,19 +134,34 @@ class RedisWindows:
         numbers = [number for name, _ in limited for number in (rates[name][0], rates[name][1] * 1000)]
         try:
             async with asyncio.timeout(REDIS_SECONDS):
-                refused, *found = await self._script(keys=[f"fw:limit:{hashed(*subject)}" for subject in limited], args=numbers)
-        # Any error of the driver: feedback is not refused because a counter is missing.
+                answer = await self._script(keys=[f"fw:limit:{hashed(*subject)}" for subject in limited], args=numbers)
+            return standing_of(answer, limited, rates)
+        except Reached:
+            raise
+        # Any error of the driver, or an answer of something else: feedback is not refused because a counter is missing.
         except Exception as error:  # noqa: BLE001
             log.warning("redis: limits are counted by each process", extra={"reason": type(error).__name__})
             self._away_until = time.monotonic() + AWAY_SECONDS
             return self._own.take(limited, rates)
-        if refused:
-            raise Reached(limited[refused - 1][0], seconds_of(found[0]))
-        counts = zip(limited, found[::2], found[1::2], strict=True)
-        return min((rates[name][0] - count, seconds_of(left), name) for (name, _), count, left in counts)
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def standing_of(answer: Sequence[int], limited: Sequence[Subject], rates: Rates) -> Standing:
+    """Return what an answer means. Raises `Reached`; `ValueError`, `TypeError`, `IndexError` if it is not the script's."""
+    refused, *found = answer
+    if refused:
+        name, left = limited[refused - 1][0], found[0]
+        counts = [(name, rates[name][0], left)]
+    else:
+        pairs = zip(limited, found[::2], found[1::2], strict=True)
+        counts = [(name, count, left) for (name, _), count, left in pairs]
+    if any(left > rates[name][1] * 1000 or count < 0 for name, count, left in counts):
+        raise ValueError("out of range")
+    if refused:
+        raise Reached(name, seconds_of(left))
+    return min((rates[name][0] - count, seconds_of(left), name) for name, count, left in counts)
 
 
 def hashed(name: str, subject: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
@@ -186,6 +187,20 @@ async def test_processes_count_together_in_redis(both: tuple[RedisWindows, Redis
     assert {refusal.name for refusal in refusals} == {"one"}
     # Nothing of those that were refused was counted.
     assert (await one.take(subjects[1:], rates))[0] == 9
+
+
+@pytest.mark.parametrize(
+    "answer", [b"OK", [], [0], [0, "x", "y"], [0, None, None], [99, 5], [0, 1, 2**62], [0, -5, 10], None, [1]]
+)
+async def test_each_process_counts_if_redis_answers_nonsense(config: Config, answer: Any) -> None:
+    windows = RedisWindows(replace(config, redis_url="redis://127.0.0.1:1"))
+
+    async def script(**asked: Any) -> Any:
+        return answer
+
+    windows._script = script
+    assert [(await windows.take([WINDOW], RATES_HERE))[0] for _ in range(3)] == [2, 1, 0]
+    await windows.close()
 
 
 async def test_each_process_counts_while_redis_is_away(config: Config) -> None:
