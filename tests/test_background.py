@@ -3,16 +3,17 @@
 import asyncio
 from itertools import count
 
+import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient
 
 from fw import background
-from fw.background import Background
+from fw.background import BACKGROUND, Background
 from fw.errors import Unavailable
 from fw.inbox.feed import FEED
 from fw.inbox.hub import HUB
 from tests.conftest import MakeClient, MakeUser
-from tests.support.live import connect, event
+from tests.support.live import close_code, connect, event
 from tests.support.people import Person, body, problem
 from tests.support.waiting import until
 
@@ -135,6 +136,26 @@ async def test_inboxes_whose_reading_takes_too_long_together_are_read_in_parts(
         await user.receive("one by one")
     for ws in readers:
         assert (await event(ws))["feedback"]["message"] == "one by one"
+
+
+async def test_an_inbox_that_cannot_be_read_harms_no_other(
+    client: TestClient, make_user: MakeUser, sql: asyncpg.Connection
+) -> None:
+    odd, well = await make_user(), await make_user()
+    at_odd, at_well = await connect(odd), await connect(well)
+    for ws in (at_odd, at_well):
+        await event(ws)
+    feedback_id = await odd.receive("from the far future")
+    await event(at_odd)
+    # As a damaged archive may have it. The driver has no such time.
+    await sql.execute("UPDATE feedback SET created_at = '20000-01-01', cursor = 2 WHERE id = $1", feedback_id)
+    await sql.execute("UPDATE inboxes SET cursor = 2 WHERE user_id = $1", odd.id)
+    hub = client.app[HUB]  # type: ignore[index]
+    hub.wake([odd.id])
+    await well.receive("as usual")
+    assert (await event(at_well))["feedback"]["message"] == "as usual"
+    assert await close_code(at_odd) == 1011
+    assert all(task.failures == 0 for task in client.app[BACKGROUND].tasks)  # type: ignore[index]
 
 
 async def test_one_reader_that_cannot_be_written_to_harms_no_other(

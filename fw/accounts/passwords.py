@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Self, TypeVar
 import bcrypt
 from aiohttp import web
 
-from fw.config import Config
+from fw.config import COSTS, Config
 from fw.database.rotation import Rotation
 from fw.errors import Unavailable
 
@@ -68,7 +68,7 @@ class Passwords:
         A failure takes as long as one hash of the highest cost that is stored (None if there is no account at all), whether
         the account exists or not: the time tells nothing. Raises `Unavailable` if too many hashes wait.
         """
-        highest = self._cost if highest_cost is None else highest_cost
+        highest = self._cost if highest_cost is None or highest_cost > COSTS[1] else highest_cost
         return await self._in_thread(lambda: self._verify(password, hashed_password or unmatchable_hash(highest), highest))
 
     def _hash(self, password: str) -> str:
@@ -101,6 +101,9 @@ PASSWORDS: Final[web.AppKey[Passwords]] = web.AppKey("passwords")
 
 
 def check(password: str, hashed_password: str) -> bool:
+    if cost_of(hashed_password) > COSTS[1]:
+        # Not made here: one of cost 31 would take days.
+        return False
     return bcrypt.checkpw(digest(password), hashed_password.encode())
 
 

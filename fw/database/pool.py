@@ -190,6 +190,10 @@ class Database:
             # The message may quote what people wrote, so only the statement's name and the SQLSTATE are logged.
             log.error("statement failed", extra={"statement": name, "sqlstate": error.sqlstate})  # noqa: TRY400
             raise Problem from error
+        except (ValueError, OverflowError) as error:
+            # The driver cannot read what is stored: a time after the year 9999, say.
+            log.error("statement failed", extra={"statement": name, "reason": type(error).__name__})  # noqa: TRY400
+            raise Problem from error
 
     async def _on_connection(self, run: Callable[[Any], Awaitable[T]]) -> T:
         """Run on a connection from the pool. If it is cancelled, the connection is closed and not used again."""

@@ -278,7 +278,12 @@ class Hub:
             return
         try:
             readings = await self._feed.read_many(since)
-        except Problem:
+        except Problem as problem:
+            if len(since) == 1 and not isinstance(problem, Unavailable):
+                # What this inbox has cannot be read: the others are not to wait for it again and again.
+                for user_id in since:
+                    self._end_all(user_id)
+                return
             # Together they may have taken too long.
             self._at_once = max(1, len(since) // 2)
             self._moved.update(dict.fromkeys(since))
@@ -289,6 +294,10 @@ class Hub:
             if room is not None and self._deliver(room, reading):
                 room.is_reading_on = True
                 self._start(self._read_on(reading.user_id, room))
+
+    def _end_all(self, user_id: str) -> None:
+        for socket in list(self._sockets_of(user_id)):
+            socket.close(Close.FAILED)
 
     def _deliver(self, room: Room, reading: Reading) -> bool:
         """Write a reading to the live sockets of its inbox. Returns whether there is more for them."""

@@ -32,6 +32,8 @@ JOBS_AT_ONCE: Final = 20
 """How many jobs of a lane are done before others have their turn."""
 SLOW_SECONDS: Final = 2.0
 """How long a lane's turn may take. One that takes longer has a place among the slow ones, and ends with the job under way."""
+FAILED_SECONDS: Final = 5.0
+"""How long a lane is left alone if the database refuses to begin its job."""
 MOST_ATTEMPTS: Final = 30
 """A job that was begun more often than that is given up. Couriers give up earlier: such a job kills its processes."""
 DRAIN_SECONDS: Final = 4.0
@@ -206,6 +208,7 @@ class Outbox:
                     break
         except Problem:
             # The database has said so in the log.
+            pause = FAILED_SECONDS
             return
         finally:
             # If that fails too, the lease ends by itself.

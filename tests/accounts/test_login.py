@@ -15,7 +15,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from fw.accounts import passwords
-from fw.config import Config
+from fw.config import CONFIG, Config
 from fw.database.migrations import migrate
 from fw.database.statements import statements
 from tests.conftest import MakeClient, MakeDatabase, MakeUser
@@ -314,6 +314,15 @@ async def test_too_many_hashes_at_once_are_refused_and_the_others_done(
             await problem(answer, 503, "unavailable")
             assert int(answer.headers["Retry-After"]) > 0
     await body(await client.post(PATH, json=asked))
+
+
+async def test_a_hash_that_would_take_days_is_no_ones(alone: MakeServer) -> None:
+    client = await alone(4)
+    user = await make_person(client)
+    sql = await asyncpg.connect(client.app[CONFIG].database_url)  # type: ignore[index]
+    await sql.execute("UPDATE users SET hashed_password = $2 WHERE id = $1", user.id, f"$2b$31${'.' * 53}")
+    await sql.close()
+    await asyncio.wait_for(wrong(client, login=user.username, password="x" * 20), 20)
 
 
 async def test_64_characters_of_four_bytes_are_not_truncated(client: TestClient) -> None:
