@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import asyncpg
@@ -127,3 +128,39 @@ async def test_a_hot_statement_is_one_task(sql: asyncpg.Connection, name: str) -
     await sql.execute(f"PREPARE hot AS {statements(is_spread=True)[name]}")
     plan = "\n".join(row[0] for row in await sql.fetch(f"EXPLAIN (COSTS OFF) EXECUTE hot({values})"))
     assert "Task Count: 1" in plan, plan
+
+
+ONLY_PLAIN = {"feedback.changes", "outbox.claim"}
+"""What has another statement in its place there."""
+VALUES = {
+    "uuid": LOWEST,
+    "text": "x",
+    "int4": 1,
+    "int8": 1,
+    "bool": True,
+    "timestamptz": datetime(2026, 1, 1, tzinfo=UTC),
+    "float8": 1.0,
+    "bytea": b"x",
+}
+
+
+@needs_cluster
+async def test_citus_takes_every_statement(sql: asyncpg.Connection) -> None:
+    refused = {}
+    for name, text in statements(is_spread=True).items():
+        if name.startswith("distribution.") or name in ONLY_PLAIN:
+            continue
+        undone = sql.transaction()
+        await undone.start()
+        try:
+            prepared = await sql.prepare(text)
+            kinds = [(kind.name.removesuffix("[]"), kind.name.endswith("[]")) for kind in prepared.get_parameters()]
+            await prepared.fetch(*([VALUES[name]] if is_array else VALUES[name] for name, is_array in kinds))
+        # Others say that the values make no sense.
+        except (asyncpg.FeatureNotSupportedError, asyncpg.SyntaxOrAccessError, asyncpg.InternalServerError) as error:
+            refused[name] = str(error)
+        except asyncpg.PostgresError:
+            pass
+        finally:
+            await undone.rollback()
+    assert refused == {}

@@ -107,11 +107,11 @@ SELECT password_forget($1, $2, $3);
 
 -- name: offer_reset
 -- Stores the hash of a password reset token for the account with a username.
-INSERT INTO password_resets (user_id, token_hash, expires_at, email_key)
+INSERT INTO password_resets AS r (user_id, token_hash, expires_at, email_key)
 SELECT u.id, $2, $3, u.email_key
 FROM users AS u
 WHERE lower(u.username COLLATE "C") = lower($1::text COLLATE "C")
-RETURNING user_id;
+RETURNING r.user_id;
 
 -- name: find_reset
 -- Finds the account of a reset token, if the token is valid.

@@ -92,9 +92,11 @@ WITH noted AS (
     WHERE d.user_id = $1 AND d.webhook_id = $2 AND d.id = $3
 )
 UPDATE webhooks AS w
-SET failing_since = coalesce(w.failing_since, now())
+-- Citus takes no functions of the moment within coalesce, nor in what is returned.
+SET failing_since = coalesce(w.failing_since, t.moment)
+FROM (SELECT now() AS moment) AS t
 WHERE w.user_id = $1 AND w.id = $2 AND $7::boolean
-RETURNING extract(epoch FROM now() - w.failing_since)::double precision AS failing_seconds;
+RETURNING extract(epoch FROM t.moment - w.failing_since)::double precision AS failing_seconds;
 
 -- name: ended
 -- Notes that a delivery is not sent, and why ($4).
