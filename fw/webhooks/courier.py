@@ -13,7 +13,7 @@ from fw.database.pool import Database, Row
 from fw.outbox.worker import Job, Later, Never
 from fw.webhooks.fields import why_refused
 from fw.webhooks.outcome import LOST, TOO_SLOW_TLS, Outcome
-from fw.webhooks.sender import Lost, Sender, StoodStill
+from fw.webhooks.sender import Interrupted, Lost, Sender, StoodStill
 from fw.webhooks.signature import signed_headers
 from fw.webhooks.webhook import PING
 
@@ -26,7 +26,8 @@ PAUSE_SECONDS: Final = 60.0
 FAILING_SECONDS: Final = 5 * 86400.0
 TOTAL_SECONDS: Final = 15.0
 SINGLE_SECONDS: Final = 6.0
-PROBERS: Final = 4
+TRIES: Final = 4
+"""How often an attempt begins that is interrupted by others."""
 MOST_COSTLY: Final = 10_000
 """How many such accounts are known at most."""
 MOST_PROVEN: Final = 10_000
@@ -41,53 +42,23 @@ Receiver = tuple[str, str]
 
 
 class Single:
-    """A sender that makes one attempt at a time: if it stands still, it is known at which one."""
+    """A sender that makes one attempt at a time: whoever is in the line waits for those before it alone."""
 
     def __init__(self, sender: Sender) -> None:
         self.sender = sender
         self._is_taken = asyncio.Lock()
-        self.waiting = 0
-
-    @property
-    def is_busy(self) -> bool:
-        return self._is_taken.locked()
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Make an attempt. Raises `Later` if others take too long."""
-        self.waiting += 1
         try:
             async with asyncio.timeout(SINGLE_SECONDS):
                 await self._is_taken.acquire()
         except TimeoutError:
             raise Later("others are sent one by one", PAUSE_SECONDS, is_counted=False) from None
-        finally:
-            self.waiting -= 1
         try:
-            return await self.sender.send(url, headers, body, SINGLE_SECONDS)
-        except StoodStill:
-            return TOO_SLOW_TLS
-        except Lost:
-            return LOST
+            return await send(self.sender, url, headers, body, SINGLE_SECONDS)
         finally:
             self._is_taken.release()
-
-
-class Probers:
-    """Makes attempts once more that may have stopped a sender: one of an account at a time, so that none holds up others."""
-
-    def __init__(self, *, allow_private: bool) -> None:
-        self.singles = [Single(Sender(allow_private=allow_private)) for _ in range(PROBERS)]
-        self._user_ids: set[str] = set()
-
-    async def send(self, user_id: str, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Make an attempt. Raises `Later` if others take too long."""
-        if user_id in self._user_ids:
-            raise Later("others are sent one by one", SINGLE_SECONDS, pause=SINGLE_SECONDS, is_counted=False)
-        self._user_ids.add(user_id)
-        try:
-            return await min(self.singles, key=lambda single: (single.waiting, single.is_busy)).send(url, headers, body)
-        finally:
-            self._user_ids.discard(user_id)
 
 
 class WebhookCourier:
@@ -104,7 +75,6 @@ class WebhookCourier:
         # What has not answered well yet may be made to stop its sender, again and again with new webhooks.
         self._newcomers = Sender(allow_private=config.webhook_allow_private)
         self._proven: dict[Receiver, None] = {}
-        self._probers = Probers(allow_private=config.webhook_allow_private)
         self._quarantine = Single(Sender(allow_private=config.webhook_allow_private))
         # Accounts with a receiver whose TLS takes much of a processor's time: they wait for each other, nobody else for them.
         self._costly: set[str] = set()
@@ -113,8 +83,7 @@ class WebhookCourier:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        probers = (single.sender for single in self._probers.singles)
-        for sender in (self._sender, self._newcomers, self._quarantine.sender, *probers):
+        for sender in (self._sender, self._newcomers, self._quarantine.sender):
             await sender.__aexit__()
 
     async def deliver(self, job: Job) -> bool:
@@ -139,20 +108,11 @@ class WebhookCourier:
         keys = [key for key in (row["secret"], row["old_secret"]) if key]
         headers = signed_headers(job.id, int(time.time()), body, keys)
         receiver = (job.key, row["url"])
-        is_proven = receiver in self._proven
-        try:
-            if job.user_id in self._costly:
-                outcome = await self._quarantine.send(row["url"], headers, body)
-            else:
-                sender = self._sender if is_proven else self._newcomers
-                outcome = await sender.send(row["url"], headers, body, TOTAL_SECONDS)
-        except StoodStill:
-            if is_proven:
-                outcome = await self._probers.send(job.user_id, row["url"], headers, body)
-            else:
-                outcome = await self._quarantine.send(row["url"], headers, body)
-        except Lost:
-            outcome = LOST
+        if job.user_id in self._costly:
+            outcome = await self._quarantine.send(row["url"], headers, body)
+        else:
+            sender = self._sender if receiver in self._proven else self._newcomers
+            outcome = await send(sender, row["url"], headers, body, TOTAL_SECONDS)
         self._learn(job.user_id, receiver, outcome)
         return outcome
 
@@ -180,6 +140,21 @@ class WebhookCourier:
             return Never(outcome.error)
         # The longer it has failed, the less it is troubled with what else waits for it, and the fewer turns it takes.
         return Later(outcome.error, delay, pause=min(PAUSE_SECONDS, max(delay, failing_seconds)))
+
+
+async def send(sender: Sender, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Outcome:
+    """Make an attempt, again if it is interrupted by one that stops the sender. Raises `Later` if that does not end."""
+    for _ in range(TRIES):
+        try:
+            return await sender.send(url, headers, body, seconds)
+        except StoodStill:
+            return TOO_SLOW_TLS
+        except Lost:
+            return LOST
+        except Interrupted:
+            # Whoever it was is turned off.
+            continue
+    raise Later("interrupted", DELAYS[0], is_counted=False)
 
 
 def why_ended(row: Row) -> str:

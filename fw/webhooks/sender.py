@@ -33,7 +33,11 @@ END_SECONDS: Final = 2.0
 
 
 class StoodStill(Exception):
-    """The process stood still while it made some connections, of which this was one."""
+    """The process stood still over this attempt."""
+
+
+class Interrupted(Exception):
+    """The process stood still over another attempt, before this one was connected."""
 
 
 class Lost(Exception):
@@ -56,6 +60,8 @@ class Sender:
         self._starting = asyncio.Lock()
         self._writer: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._costly: set[int] = set()
+        """The attempts over which the process says that it has stood still."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,7 +74,7 @@ class Sender:
             await asyncio.gather(listening, return_exceptions=True)
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> Outcome:
-        """Make an attempt, which may take so long. Raises `StoodStill`, `Lost`."""
+        """Make an attempt, which may take so long. Raises `StoodStill`, `Interrupted`, `Lost`."""
         async with self._starting:
             if self._listening is None or self._listening.done():
                 await self._start()
@@ -107,7 +113,9 @@ class Sender:
                     line = await reader.readline()
                 if not line:
                     break
-                self._take(orjson.loads(line))
+                # The last one may have been cut off.
+                with suppress(orjson.JSONDecodeError):
+                    self._take(orjson.loads(line))
         except (TimeoutError, ConnectionError):
             pass
         finally:
@@ -115,12 +123,21 @@ class Sender:
             code = await asyncio.shield(asyncio.to_thread(end, process))
             if self._attempts:
                 log.warning("the sender of webhooks has ended", extra={"code": code, "attempts": len(self._attempts)})
-            for attempt in self._attempts.values():
-                if not attempt.ended.done():
-                    is_suspect = code == STOOD_STILL and not attempt.is_connected
-                    attempt.ended.set_exception(StoodStill() if is_suspect else Lost())
+            costly, self._costly = self._costly, set()
+            for number, attempt in self._attempts.items():
+                if attempt.ended.done():
+                    continue
+                if number in costly:
+                    attempt.ended.set_exception(StoodStill())
+                elif code == STOOD_STILL and not attempt.is_connected:
+                    attempt.ended.set_exception(Interrupted())
+                else:
+                    attempt.ended.set_exception(Lost())
 
     def _take(self, told: Mapping[str, Any]) -> None:
+        if "stood_still_over" in told:
+            self._costly.update(told["stood_still_over"])
+            return
         attempt = self._attempts.get(told["number"])
         if attempt is None or attempt.ended.done():
             return

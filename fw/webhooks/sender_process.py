@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from asyncio import sslproto
+from contextlib import suppress
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any, Final, NoReturn, cast
@@ -39,7 +40,12 @@ NICENESS: Final = 5
 class Meter:
     """How much of a processor's time TLS has taken in an attempt."""
 
-    seconds = 0.0
+    running: "Meter | None" = None
+    """That of the attempt which OpenSSL works on just now."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.seconds = 0.0
 
 
 METER: Final[ContextVar[Meter]] = ContextVar("meter")
@@ -56,18 +62,22 @@ class BoundedTls(sslproto.SSLProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._received += nbytes
         if self._received <= TLS_BYTES:
-            begun = time.thread_time()
+            begun, Meter.running = time.thread_time(), self._meter
             super().buffer_updated(nbytes)
             self._meter.seconds += time.thread_time() - begun
+            Meter.running = None
         if self._received > TLS_BYTES or self._meter.seconds > MOST_SECONDS:
             cast(asyncio.Transport, self._transport).abort()
 
 
 class Watch:
-    """Ends the process if its event loop stands still: OpenSSL lets other threads run meanwhile."""
+    """Ends the process if its event loop stands still, and tells over what: OpenSSL lets other threads run meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._ticked_at = time.process_time()
+        self.meters: set[Meter] = set()
+        """Those of the attempts that are under way."""
 
     async def tick(self, writer: asyncio.StreamWriter) -> NoReturn:
         told_at = time.monotonic()
@@ -82,7 +92,16 @@ class Watch:
         while True:
             time.sleep(TICK_SECONDS)
             if time.process_time() - self._ticked_at > STILL_SECONDS:
+                self._accuse()
                 os._exit(STOOD_STILL)
+
+    def _accuse(self) -> None:
+        costly = {meter.number for meter in tuple(self.meters) if meter.seconds > MOST_SECONDS}
+        if running := Meter.running:
+            costly.add(running.number)
+        with suppress(OSError):
+            # A line of its own, whatever the event loop has written of the last one.
+            os.write(self._descriptor, b"\n" + orjson.dumps({"stood_still_over": sorted(costly)}) + b"\n")
 
 
 def tell(writer: asyncio.StreamWriter, number: int, **more: Any) -> None:
@@ -101,10 +120,11 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-async def attempt(session: ClientSession, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+async def attempt(session: ClientSession, asked: dict[str, Any], writer: asyncio.StreamWriter, watch: Watch) -> None:
     """Make an attempt, and tell how it ended."""
-    meter = Meter()
+    meter = Meter(asked["number"])
     METER.set(meter)
+    watch.meters.add(meter)
     try:
         async with session.post(
             URL(asked["url"], encoded=True),
@@ -123,6 +143,7 @@ async def attempt(session: ClientSession, asked: dict[str, Any], writer: asyncio
     elif meter.seconds > COSTLY_SECONDS:
         outcome = outcome._replace(is_costly=True)
     tell(writer, asked["number"], **outcome._asdict())
+    watch.meters.discard(meter)
 
 
 async def drain(answer: ClientResponse) -> None:
@@ -146,13 +167,13 @@ async def serve(sock: socket.socket, *, allow_private: bool) -> None:
         tell(writer, context.trace_request_ctx)
 
     connections.on_connection_create_end.append(note_connection)
-    watch, attempts = Watch(), set[asyncio.Task[None]]()
+    watch, attempts = Watch(sock.fileno()), set[asyncio.Task[None]]()
     agent = f"FeedbackWave/{__version__}"
     async with open_session(tls_context(), allow_private, agent, connections) as session:
         ticking = asyncio.create_task(watch.tick(writer))
         threading.Thread(target=watch.look, daemon=True).start()
         while line := await reader.readline():
-            task = asyncio.create_task(attempt(session, orjson.loads(line), writer))
+            task = asyncio.create_task(attempt(session, orjson.loads(line), writer, watch))
             attempts.add(task)
             task.add_done_callback(attempts.discard)
         ticking.cancel()

@@ -10,10 +10,8 @@ import psutil
 import pytest
 from aiohttp import web
 
-from fw.outbox.worker import Later
-from fw.webhooks.courier import PROBERS, Probers
 from fw.webhooks.outcome import LOST, TOO_SLOW_TLS, Outcome
-from fw.webhooks.sender import PROGRAM, Lost, Sender, StoodStill
+from fw.webhooks.sender import PROGRAM, Interrupted, Lost, Sender, StoodStill
 from fw.webhooks.sender_process import tls_context
 from tests.conftest import MakeUser
 from tests.support.hostile_tls import HELLO_REQUESTS, with_certificates
@@ -180,19 +178,18 @@ async def test_new_webhooks_do_not_stop_the_sender_of_proven_ones(
     assert not newcomers.is_running()
 
 
-async def test_suspects_of_one_account_do_not_hold_up_those_of_others(receiver: Receiver) -> None:
-    probers = Probers(allow_private=True)
-    async with receiving(hanging) as slow:
-        held = [asyncio.create_task(probers.send(f"account {n}", slow.url, HEADERS, b"")) for n in range(PROBERS - 1)]
-        await slow.has(PROBERS - 1)
-        with pytest.raises(Later):
-            await probers.send("account 0", receiver.url, HEADERS, b"")
-        assert await probers.send("another", receiver.url, HEADERS, b"") == Outcome(200, "")
-        for task in held:
-            task.cancel()
-        await asyncio.gather(*held, return_exceptions=True)
-    for single in probers.singles:
-        await single.sender.__aexit__()
+async def test_the_attempt_that_stops_the_sender_is_known(sender: Sender, receiver: Receiver) -> None:
+    async with listening(with_certificates(150)) as port, silence() as silent_port, receiving(hanging) as slow:
+        # One is under way, one is not connected yet: its receiver says nothing to the beginning of TLS.
+        connected = asyncio.create_task(sender.send(slow.url, HEADERS, b"", 15))
+        await slow.has(1)
+        early = asyncio.create_task(sender.send(f"https://localhost:{silent_port}/", HEADERS, b"", 15))
+        with pytest.raises(StoodStill):
+            await sender.send(f"https://localhost:{port}/", HEADERS, b"", 15)
+        with pytest.raises(Interrupted):
+            await early
+        with pytest.raises(Lost):
+            await connected
 
 
 async def test_an_attempt_that_ends_the_sender_counts(user: Person, receiver: Receiver) -> None:
