@@ -325,8 +325,8 @@ class Hub:
             await asyncio.sleep(RETRY_SECONDS)
         finally:
             room.is_reading_on = False
-            # It has moved meanwhile, or the reading failed.
-            if room.moves != moves and self._rooms.get(user_id) is room:
+            # The reading failed, or the inbox has moved meanwhile.
+            if (is_behind or room.moves != moves) and self._rooms.get(user_id) is room:
                 self.wake([user_id])
 
 

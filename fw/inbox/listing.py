@@ -28,6 +28,8 @@ from fw.web.schemas import Output
 
 PAGE_BYTES: Final = 1024 * 1024
 """The longest page, so that slow readers hold little memory. 100 items fit, unless most letters take three bytes and more."""
+PLAIN_BYTES: Final = 6 * 1024
+"""More than an item has beside its message; its metadata has at most 4 KiB as it is sent."""
 REST_BYTES: Final = 512
 """More than a page has beside its items."""
 
@@ -81,10 +83,11 @@ async def list_inbox(request: web.Request) -> web.Response:
 
 def reply_page(page: dict[str, Any], headers: Mapping[str, str]) -> web.Response:
     """Return the response of a page; one of more than `PAGE_BYTES` ends early."""
-    response = reply(page, headers=headers)
-    if (response.content_length or 0) <= PAGE_BYTES or len(page["items"]) == 1:
-        return response
-    # Each item is encoded once more, and not all of them for each number of items that might fit.
+    # In JSON a character has at most six bytes.
+    characters = sum(len(each["message"]) for each in page["items"])
+    if PLAIN_BYTES * len(page["items"]) + 6 * characters <= PAGE_BYTES:
+        return reply(page, headers=headers)
+    # One by one, so that no more items are encoded than fit.
     room = PAGE_BYTES - REST_BYTES
     encoded: list[bytes] = []
     for each in page["items"]:
@@ -93,8 +96,10 @@ def reply_page(page: dict[str, Any], headers: Mapping[str, str]) -> web.Response
         if room < 0 and len(encoded) > 1:
             encoded.pop()
             break
-    after = paging.next_after(page["items"][len(encoded) - 1]["id"])
-    return reply({**page, "items": [orjson.Fragment(each) for each in encoded], "next": after}, headers=headers)
+    fits = {**page, "items": [orjson.Fragment(each) for each in encoded]}
+    if len(encoded) < len(page["items"]):
+        fits["next"] = paging.next_after(page["items"][len(encoded) - 1]["id"])
+    return reply(fits, headers=headers)
 
 
 async def read_page(request: web.Request, wanted: Mapping[str, Any]) -> Sequence[Row]:

@@ -148,7 +148,7 @@ async def test_a_long_page_is_cut_in_one_step(user: Person, monkeypatch: pytest.
     monkeypatch.setattr(listing, "reply", reply)
     first = await user.get("/api/feedback", params={"limit": "100"})
     assert len(await first.read()) <= 20_000
-    assert encoded == [64, 3]
+    assert encoded == [3]
     turned = await pages(user, limit=100)
     assert len(set(together(turned))) == len(together(turned)) == 64
 

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, HttpVersion10, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient
 
+from fw.errors import Unavailable
 from fw.inbox import channel as live
 from fw.inbox import feed, sockets
 from fw.inbox.hub import HUB
@@ -566,6 +567,25 @@ async def test_cuts_off_who_does_not_read_and_harms_nobody_else(user: Person, mo
 async def keep_reading(ws: ClientWebSocketResponse, seen: list[dict[str, Any]]) -> None:
     while True:
         seen.append(await event(ws))
+
+
+async def test_what_is_left_is_sent_though_a_reading_fails(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fw.inbox.feed.MOST", 1)
+    ids = [await user.receive(f"{n}") for n in range(5)]
+    ws = await connect(user)
+    await event(ws)
+    feed = client_hub(user)._feed
+    read, failures = feed.read, iter([Unavailable()])
+
+    async def fail_once(user_id: str, since: int) -> Any:
+        for failure in failures:
+            raise failure
+        return await read(user_id, since)
+
+    monkeypatch.setattr(feed, "read", fail_once)
+    await body(await user.post("/api/feedback/bulk", json={"ids": ids, "is_read": True}))
+    assert [found["cursor"] for found in await follow(ws, 10)] == [6, 7, 8, 9, 10]
+    assert next(failures, None) is None
 
 
 async def test_a_session_ends_while_another_inbox_has_no_end_of_changes(
