@@ -29,6 +29,7 @@ from fw.inbox.sockets import Socket
 from fw.inbox.websocket import Close, upgrade
 from fw.web.address import caller_bucket
 from fw.web.fields import BIGGEST, Whole, says
+from fw.web.header_lists import members_of
 from fw.web.operation import Answer, operation
 from fw.web.origin import is_own
 from fw.web.request import parse_object, read_query, validate
@@ -140,7 +141,7 @@ def token_of(request: web.Request) -> str | None:
             return bearer_token(request)
         except Unauthorized:
             return ""
-    offered = [part.strip() for line in request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, []) for part in line.split(",")]
+    offered = members_of(request, hdrs.SEC_WEBSOCKET_PROTOCOL)
     borne = (part.removeprefix(BEARER) for part in offered if part.startswith(BEARER))
     token = next(borne, None) if PROTOCOL in offered else None
     return cookie_token(request) if token is None else token

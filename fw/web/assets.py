@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import hdrs, web
 
+from fw.web.header_lists import members_of
 from fw.web.response import not_modified
 
 STATIC: Final = Path(__file__).parent.parent / "static"
@@ -24,6 +25,7 @@ MEDIA: Final[Mapping[str, str]] = {
 """The files that are sent, by the ending of their names; no others are, such as licences."""
 PACKED: Final = ".gz"
 PIECE_BYTES: Final = 64 * 1024
+PARAMETERS: Final = 2
 REFUSED: Final = re.compile(r"q\s*=\s*0(\.0*)?")
 FOR_GOOD: Final = 365 * 86400
 """The longest that caches are told to keep anything, in seconds (RFC 9111 has no end; a year is the custom)."""
@@ -35,10 +37,10 @@ class Asset(NamedTuple):
     etag: str
 
 
-def takes_gzip(accepted: str) -> bool:
+def takes_gzip(request: web.Request) -> bool:
     """Tell whether a client accepts gzip (RFC 9110, 12.5.3)."""
-    for part in accepted.lower().split(","):
-        coding, *parameters = (word.strip() for word in part.split(";"))
+    for member in members_of(request, hdrs.ACCEPT_ENCODING):
+        coding, *parameters = (word.strip() for word in member.lower().split(";", PARAMETERS))
         if coding == "gzip":
             return not any(REFUSED.fullmatch(parameter) for parameter in parameters)
     return False
@@ -89,7 +91,7 @@ def unpack(name: str) -> bytes:
 async def send_asset(request: web.Request, name: str, caching: str) -> web.StreamResponse:
     """Send a file, by gzip if the client accepts it, or 304 if the client has it already."""
     found = pack(name)
-    is_packed = takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+    is_packed = takes_gzip(request)
     etag = f"{found.etag}-gzip" if is_packed else found.etag
     headers: dict[str, str] = {hdrs.ETAG: f'"{etag}"', hdrs.VARY: "Origin, Accept-Encoding", hdrs.CACHE_CONTROL: caching}
     if not_modified(request, etag):

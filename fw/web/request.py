@@ -12,6 +12,7 @@ from marshmallow import Schema, ValidationError
 
 from fw.errors import Invalid, MalformedJson, NotFound, RequestTimeout, UnsupportedMediaType
 from fw.ids import is_id
+from fw.web.header_lists import members_of
 from fw.web.operation import FORM, JSON, operation_of
 
 BODY: Final[web.RequestKey[bytes]] = web.RequestKey("body")
@@ -75,8 +76,8 @@ def refuse_codings(request: web.Request) -> None:
     """
     if hdrs.CONTENT_ENCODING not in request.headers:
         return
-    named = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING)).lower().split(",")
-    if {coding.strip() for coding in named} - {"", "identity"}:
+    named = {member.lower() for member in members_of(request, hdrs.CONTENT_ENCODING)}
+    if named - {"", "identity"}:
         raise UnsupportedMediaType(
             "Send the body as it is: no Content-Encoding is taken here.", headers={"Accept-Encoding": "identity"}
         )

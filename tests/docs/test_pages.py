@@ -65,6 +65,10 @@ async def test_a_file_of_the_pages_is_sent_packed_or_not_and_once(client: TestCl
         ("gzip-foo", False),
         ("x.gzip", False),
         ("gzip;q=0;x=1", False),
+        ("," * 20 + "gzip", True),
+        # To look at all of it takes 8 ms.
+        ("," * 8000 + "gzip", False),
+        ("gzip" + ";x=1" * 2000, True),
     ],
 )
 async def test_a_file_is_packed_for_those_who_take_it_so(client: TestClient, accepted: str, packed: bool) -> None:
