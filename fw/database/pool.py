@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -93,8 +94,7 @@ class Database:
             statement_cache_size=0 if self._config.is_pooled else 1024,
             server_settings=self._session_settings(),
         )
-        # Learn how the tables stand.
-        await self.ping(LOOK_SECONDS)
+        await self._learn(self._pool)
         return self
 
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -116,6 +116,12 @@ class Database:
             # The best plan of our statements does not depend on the values, and to plan takes longer than to read a page.
             settings["plan_cache_mode"] = "force_generic_plan"
         return settings
+
+    async def _learn(self, pool: asyncpg.Pool) -> None:
+        """Make the first connection, which tells how the tables stand, unless there is no database yet."""
+        with suppress(*BROKEN, asyncpg.PostgresError):
+            async with asyncio.timeout(LOOK_SECONDS), pool.acquire():
+                pass
 
     async def _prepare(self, connection: asyncpg.Connection) -> None:
         """Make a new connection ready."""
