@@ -188,6 +188,7 @@ def procfile() -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_what_the_buildpack_installs_runs_the_procfile(make_database: MakeDatabase, tmp_path: Path) -> None:
     """What Heroku does, without Heroku: what was built is elsewhere when the program runs, and on its PYTHONPATH."""
     built, app, python = tmp_path / "build_1", tmp_path / "app", tmp_path / "python"

@@ -16,6 +16,7 @@ EXAMPLES = 5
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("logged_in", "phases"),
     # The edges of what is for anyone are the same with a token.
