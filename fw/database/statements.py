@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from functools import cache
-from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +16,8 @@ BLOCK: Final = re.compile(r"^-- (name|spread|fragment): (\w+)\n", re.MULTILINE)
 def statements(*, is_spread: bool = False) -> Mapping[str, str]:
     """Read `sql/queries`: the statement `-- name: one` of `feedback.sql` is `feedback.one`.
 
-    If the tables are spread over machines, `-- spread: one` takes its place. A `-- fragment: x` takes the place of every `{x}`
-    in its file, and of every `{file.x}` in the others.
+    A `-- fragment: x` takes the place of every `{x}` in its file, and of every `{file.x}` in the others. If the tables are
+    spread over machines, a `-- spread: x` is what the fragment is then.
     """
     found: dict[str, str] = {}
     files = {file.stem: BLOCK.split(file.read_text(encoding="utf-8"))[1:] for file in (ROOT / "queries").rglob("*.sql")}
@@ -27,13 +26,13 @@ def statements(*, is_spread: bool = False) -> Mapping[str, str]:
         for stem, parts in sorted(files.items())
         for kind, name, text in zip(parts[0::3], parts[1::3], parts[2::3], strict=True)
     ]
-    fragments = [(stem, name, text) for stem, kind, name, text in blocks if kind == "fragment"]
-    wanted = ("name", "spread") if is_spread else ("name",)
-    # Those for spread tables come last.
-    for stem, kind, name, text in sorted(blocks, key=itemgetter(1)):
-        if kind in wanted:
+    fragments = {(stem, name): text for stem, kind, name, text in blocks if kind == "fragment"}
+    if is_spread:
+        fragments |= {(stem, name): text for stem, kind, name, text in blocks if kind == "spread"}
+    for stem, kind, name, text in blocks:
+        if kind == "name":
             whole = text.removesuffix(";")
-            for home, fragment, filling in fragments:
+            for (home, fragment), filling in fragments.items():
                 whole = whole.replace(f"{{{home}.{fragment}}}", filling)
                 if home == stem:
                     whole = whole.replace(f"{{{fragment}}}", filling)

@@ -6,6 +6,12 @@ WITH turn AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(112685394489712) AS is_mine
 )
 
+-- fragment: unlocked
+FOR UPDATE SKIP LOCKED
+
+-- spread: unlocked
+-- Citus takes such a lock in one part of a table alone.
+
 -- name: tombstones
 -- Deletions of seven days ago: the horizon of their inboxes moves up to them. An inbox that is locked is left out; is_held_up
 -- tells that all were.
@@ -22,22 +28,7 @@ FROM purge_tombstones(CASE WHEN (SELECT t.is_mine FROM turn AS t) THEN $1::integ
         FROM idempotency AS o
         WHERE o.created_at < now() - interval '24 hours' AND (SELECT t.is_mine FROM turn AS t)
         LIMIT $1::integer
-        FOR UPDATE SKIP LOCKED
-    ) AS d
-    WHERE k.user_id = d.user_id AND k.key = d.key
-    RETURNING 1
-)
-SELECT count(*)::integer AS purged FROM gone;
-
--- spread: idempotency_keys
--- The same without that lock, which Citus takes in one part alone.
-{turn}, gone AS (
-    DELETE FROM idempotency AS k
-    USING (
-        SELECT o.user_id, o.key
-        FROM idempotency AS o
-        WHERE o.created_at < now() - interval '24 hours' AND (SELECT t.is_mine FROM turn AS t)
-        LIMIT $1::integer
+        {unlocked}
     ) AS d
     WHERE k.user_id = d.user_id AND k.key = d.key
     RETURNING 1
@@ -150,22 +141,7 @@ SELECT count(*)::integer AS purged FROM gone;
         FROM deliveries AS o
         WHERE o.created_at < now() - interval '30 days' AND (SELECT t.is_mine FROM turn AS t)
         LIMIT $1::integer
-        FOR UPDATE SKIP LOCKED
-    ) AS d
-    WHERE v.user_id = d.user_id AND v.webhook_id = d.webhook_id AND v.id = d.id
-    RETURNING 1
-)
-SELECT count(*)::integer AS purged FROM gone;
-
--- spread: deliveries
--- The same without that lock, which Citus takes in one part alone.
-{turn}, gone AS (
-    DELETE FROM deliveries AS v
-    USING (
-        SELECT o.user_id, o.webhook_id, o.id
-        FROM deliveries AS o
-        WHERE o.created_at < now() - interval '30 days' AND (SELECT t.is_mine FROM turn AS t)
-        LIMIT $1::integer
+        {unlocked}
     ) AS d
     WHERE v.user_id = d.user_id AND v.webhook_id = d.webhook_id AND v.id = d.id
     RETURNING 1
