@@ -31,7 +31,6 @@ SPREAD: Final = (
 COLUMN: Final = "user_id"
 SENT: Final = (("inboxes_append", "p_near"), ("inbox_find", "p_user_id"))
 """The functions that a node runs as a whole, and the argument that says which node."""
-SHARDS: Final = 32
 
 Tell = Callable[[str], None]
 
@@ -58,10 +57,6 @@ class State:
     nodes: Sequence[Node]
     missing_tables: Sequence[str]
     missing_functions: Sequence[str]
-
-    @property
-    def is_begun(self) -> bool:
-        return len(self.missing_tables) < len(COPIED) + len(SPREAD)
 
     @property
     def is_whole(self) -> bool:

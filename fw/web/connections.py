@@ -109,11 +109,7 @@ class ProblemHandler(RequestHandler):
     def _feed(self, data: bytes, lines: int) -> bool:
         """Parse what has come. Returns whether more may be parsed."""
         size = len(data)
-        if (
-            self._lines + lines > REQUEST_LINES
-            and self._body is not EMPTY_PAYLOAD
-            and self._body._http_chunk_splits is not None
-        ):
+        if self._lines + lines > REQUEST_LINES and self._comes_in_chunks:
             self._refuse_body()
         else:
             count, was_body, was_whole = self._request_count, not self._body.is_eof(), not self._received
