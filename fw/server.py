@@ -41,7 +41,6 @@ LINGER_SECONDS: Final = 2.0
 BACKLOG: Final = 1024
 UNSENT_BYTES: Final = 128 * 1024
 """How much of a response the kernel holds that is not sent yet: by default some megabytes for each client that stalls."""
-
 MMAP_THRESHOLD: Final = -3
 """`M_MMAP_THRESHOLD` of mallopt(3)."""
 LONG_BYTES: Final = 256 * 1024

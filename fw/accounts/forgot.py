@@ -30,7 +30,7 @@ async def forgot(request: web.Request) -> web.Response:
 
 
 async def count_forgot(request: web.Request) -> None:
-    """Count a request of an address before it is looked at. Raises `TooManyRequests`."""
+    """Count a request by where it comes from, before it is looked at. Raises `TooManyRequests`."""
     await request.app[LIMITS].count(forgot=caller_bucket(request))
 
 

@@ -137,8 +137,8 @@ ORDER BY l.id;
 
 -- name: search
 -- The same as far as $9 seconds go, newest first if $8 is true: then stopped_at, in a row of its own, is the last id looked at.
-SELECT l.inbox_cursor, l.unread_count, l.total_count, l.id, l.user_id, l.message, l.created_at, l.is_read, l.ip_address, l.metadata,
-    l.widget_id, l.cursor, l.stopped_at
+SELECT l.inbox_cursor, l.unread_count, l.total_count, l.id, l.user_id, l.message, l.created_at, l.is_read, l.ip_address,
+    l.metadata, l.widget_id, l.cursor, l.stopped_at
 FROM inbox_find($1, $2, $3, $4, $5, $6, $7, $8, $9) AS l;
 
 -- name: position

@@ -16,8 +16,8 @@ WHERE l.user_id = c.user_id AND l.kind = $1::text AND l.key = c.key
 RETURNING l.user_id, l.key;
 
 -- name: due
--- Lists lanes of a kind ($1) that are due, at most $2. To lease them in the same statement takes locks in many parts of the tables,
--- which Citus refuses.
+-- Lists lanes of a kind ($1) that are due, at most $2. To lease them in the same statement takes locks in many parts of the
+-- tables, which Citus refuses.
 SELECT d.user_id, d.key
 FROM lanes AS d
 WHERE d.kind = $1::text AND d.due <= now() AND (d.lease IS NULL OR d.leased_until < now())
