@@ -31,6 +31,9 @@ LOOK_SECONDS: Final = 2.0
 CLOSE_SECONDS: Final = 5.0
 YIELD_SECONDS: Final = 0.1
 
+SPREAD_SETTINGS: Final = "SET plan_cache_mode = auto; SET citus.override_table_visibility = off"
+"""What a connection needs if Citus spreads the tables. With a generic plan Citus does not know which machine has the rows; and if it
+hides the parts of tables, the driver's look at a type takes a second, on each new connection."""
 CONSTRAINT: Final = re.compile(r'constraint "(\w+?)(?:_\d+)?"')
 
 BROKEN: Final = (
@@ -131,8 +134,7 @@ class Database:
             if self._is_spread:
                 self._statements = statements.statements(is_spread=True)
         if self.is_spread and not self._config.is_pooled:
-            # With a generic plan Citus does not know which machine has the rows.
-            await connection.execute("SET plan_cache_mode = auto")
+            await connection.execute(SPREAD_SETTINGS)
 
     def share(self, most: int) -> "Share":
         """Return a part of the connections, for work in the background."""
