@@ -63,7 +63,9 @@ class Runner(web.AppRunner):
         make_request = made.request_factory
         server = ProblemServer(
             made.request_handler,
-            request_factory=lambda message, *rest: make_request(plain(message), *rest),
+            request_factory=lambda message, body, handler, *rest: make_request(
+                plain(message, handler.head_size), body, handler, *rest
+            ),
             handler_cancellation=made.handler_cancellation,
             loop=asyncio.get_running_loop(),
             descriptors=Descriptors(self.app[CONFIG].db_pool),

@@ -14,7 +14,7 @@ from yarl import URL
 
 from fw.errors import BY_STATUS, Problem
 from fw.web.descriptors import Descriptors
-from fw.web.envelope import reply_last
+from fw.web.envelope import length, reply_last
 from fw.web.progress import not_taken
 from fw.web.response import add_usual
 from fw.web.trace import request_id
@@ -44,20 +44,26 @@ DEEPEST: Final = 20
 """How many slashes a path may have; none of ours has half as many."""
 NOWHERE: Final = URL("/-")
 """The target in the place of one that no route has."""
+KEPT_BYTES: Final = 8 * 1024
+"""How long the head of a request may be whose connection is kept: the parser keeps it until the next one comes."""
 IDLE_CLOSED: Final = 16
 """How many idle connections at least make room for new ones."""
 
 
-def plain(message: RawRequestMessage) -> RawRequestMessage:
-    """Return a request's head with a target that takes little time to look at.
+def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
+    """Return a request's head with a target that takes little time to look at, and without keep-alive if it is long.
 
     aiohttp decodes the host of an absolute target (RFC 9112, 3.2.2), which takes 0.4 s for 8 kB of punycode; nobody here asks
-    for it. Its router takes 18 ms for a path of 8,000 slashes.
+    for it. Its router takes 18 ms for a path of 8,000 slashes. The size is that of the head and of what came with it.
     """
     url = message.url.relative() if message.url.absolute else message.url
     if url.raw_path.count("/") > DEEPEST:
         url = NOWHERE
-    return message if url is message.url else message._replace(url=url)
+    if url is not message.url:
+        message = message._replace(url=url)
+    if size > KEPT_BYTES and len(message.path) + length(message.raw_headers) > KEPT_BYTES:
+        message = message._replace(should_close=True)
+    return message
 
 
 class ProblemHandler(RequestHandler):
@@ -74,6 +80,7 @@ class ProblemHandler(RequestHandler):
         "_seen_taken",
         "_taken",
         "_unfinished",
+        "head_size",
         "taken_lately",
     )
 
@@ -92,6 +99,8 @@ class ProblemHandler(RequestHandler):
         self._received = self._lines = 0
         self._body: StreamReader = EMPTY_PAYLOAD
         self._is_cut = False
+        self.head_size = 0
+        """At most so long is the head of the last request."""
 
     def data_received(self, data: bytes) -> None:
         """Parse no more of what a client sends than honest ones need: each byte takes time, and each chunk of a body."""
@@ -117,6 +126,7 @@ class ProblemHandler(RequestHandler):
             if self._request_count != count:
                 # More requests may have come at once: the last one may have more to come.
                 self._body = self._messages[-1][1]
+                self.head_size = self._received + size
                 self._received, self._lines = 0 if self._body.is_eof() else 1, 0
             elif was_body and self._body.is_eof():
                 self._received = self._lines = 0

@@ -1,6 +1,7 @@
 """What every request and response gets: an id, the usual headers, and errors as problems."""
 
 import logging
+from collections.abc import Iterable
 from itertools import chain
 from typing import Final
 
@@ -40,6 +41,11 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(EXPOSED)
 
 
+def length(fields: Iterable[tuple[bytes, bytes]]) -> int:
+    """Return how many bytes the fields of a head have, names and values."""
+    return sum(map(len, chain.from_iterable(fields)))
+
+
 def word_as_problem(response: web.Response, known_id: str) -> None:
     """Make a problem of a refusal that aiohttp sent before any middleware ran: an `Expect` at an unknown path."""
     problem = reply_problem(BY_STATUS.get(response.status, Problem)(), known_id)
@@ -62,8 +68,8 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     ASKER.set(lambda: (Kind.ANYBODY, caller_bucket(request)))
     try:
         fields = request.raw_headers
-        # Most requests have few fields, which are not added up: each has 8 KiB at most.
-        if len(fields) > FEW_FIELDS and sum(map(len, chain.from_iterable(fields))) > HEAD_BYTES:
+        # Most heads are short, and not added up: the connection of a long one is not kept.
+        if (len(fields) > FEW_FIELDS or not request.keep_alive) and length(fields) > HEAD_BYTES:
             # Some fields take long to read, and the connection keeps its last head in memory.
             return reply_last(BadRequest("The head may have 32 KiB at most."), request)
         if request.protocol.writing_paused:

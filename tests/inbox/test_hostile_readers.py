@@ -246,6 +246,17 @@ async def test_a_client_that_does_not_answer_the_close_is_told_once(tmp_path: Pa
         assert received.count(told) == 1
 
 
+async def test_a_socket_is_opened_with_a_long_head(tmp_path: Path, database_url: str) -> None:
+    """Only connections that wait for a next request are not kept after it."""
+    async with owner_at(tmp_path, database_url) as (owner, _):
+        headers = {**owner.headers, "Cookie": f"theirs={'a' * 8000}", "X-Long": "a" * 4000}
+        async with owner.http.ws_connect(f"{owner.url}/api/feedback/live", headers=headers) as ws:
+            assert (await ws.receive_json(timeout=20))["event"] == "hello"
+            await ws.ping()
+            await owner.receive("Still there")
+            assert (await ws.receive_json(timeout=20))["event"] == "feedback.created"
+
+
 async def test_a_token_is_not_logged_with_subprotocols_that_do_not_fit(tmp_path: Path, database_url: str) -> None:
     async with owner_at(tmp_path, database_url) as (owner, process):
         token = owner.headers["Authorization"].removeprefix("Bearer ")
