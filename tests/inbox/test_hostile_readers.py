@@ -254,7 +254,7 @@ async def test_a_socket_is_opened_with_a_long_head(tmp_path: Path, database_url:
             assert (await ws.receive_json(timeout=20))["event"] == "hello"
             await ws.ping()
             await owner.receive("Still there")
-            assert (await ws.receive_json(timeout=20))["event"] == "feedback.created"
+            assert (await ws.receive_json(timeout=20))["event"] == "created"
 
 
 async def test_a_token_is_not_logged_with_subprotocols_that_do_not_fit(tmp_path: Path, database_url: str) -> None:
