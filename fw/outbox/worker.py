@@ -53,6 +53,14 @@ class Job(NamedTuple):
     created_at: datetime
 
 
+class Turn(NamedTuple):
+    """A lane that is served, and since when."""
+
+    user_id: str
+    key: str
+    begun_at: float
+
+
 class Later(Exception):
     """The job could not be done now: try again in `seconds`, and leave the whole lane alone for `pause` seconds.
 
@@ -107,8 +115,7 @@ class Outbox:
         self._couriers = couriers
         self._lease = new_id()
         self._hints = {kind: asyncio.Event() for kind in couriers}
-        # When the turn of each lane began.
-        self._lanes: dict[str, dict[asyncio.Task[None], float]] = {kind: {} for kind in couriers}
+        self._lanes: dict[str, dict[asyncio.Task[None], Turn]] = {kind: {} for kind in couriers}
         self._is_ending = False
         self.tallies = {kind: Tally() for kind in couriers}
         self._tasks = [self._finder(background, kind) for kind in couriers]
@@ -168,8 +175,9 @@ class Outbox:
             return 1
         found = await self._lease_lanes(kind, room)
         for row in found:
-            lane = asyncio.create_task(self._serve(kind, row["user_id"], row["key"]), name=f"lane {kind}")
-            running[lane] = asyncio.get_running_loop().time()
+            turn = Turn(row["user_id"], row["key"], asyncio.get_running_loop().time())
+            lane = asyncio.create_task(self._serve(kind, turn.user_id, turn.key), name=f"lane {kind}")
+            running[lane] = turn
             lane.add_done_callback(running.__delitem__)
         return len(found)
 
@@ -188,7 +196,7 @@ class Outbox:
         """Return how many more lanes may be served: one free account's slow receivers must not hold all places."""
         courier, running = self._couriers[kind], self._lanes[kind]
         slow_since = asyncio.get_running_loop().time() - SLOW_SECONDS
-        slow = sum(begun_at < slow_since for begun_at in running.values())
+        slow = sum(turn.begun_at < slow_since for turn in running.values())
         return courier.lanes_at_once - len(running) + min(slow, courier.slow_lanes)
 
     async def _serve(self, kind: str, user_id: str, key: str) -> None:
@@ -248,9 +256,12 @@ class Outbox:
         return 0.0
 
     async def _renew(self) -> None:
-        if any(self._lanes.values()):
+        # Only those that are served: of others, the release has failed, or the answer that they are ours was lost.
+        turns = [(kind, turn) for kind, running in self._lanes.items() for turn in running.values()]
+        if turns:
+            served = [f"{turn.user_id} {kind} {turn.key}" for kind, turn in turns]
             with suppress(Problem):
-                await self._database.change("outbox.renew", self._lease, LEASE_SECONDS)
+                await self._database.change("outbox.renew", self._lease, LEASE_SECONDS, served)
 
     async def _look(self) -> None:
         with suppress(Problem):

@@ -409,6 +409,32 @@ async def test_a_process_stops_also_if_a_hint_comes_in_that_moment(
                 await asyncio.sleep(0)
 
 
+async def test_a_lane_that_is_not_served_any_more_is_not_renewed(
+    sql: asyncpg.Connection, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the database was away its release failed: whoever is served meanwhile must not keep it leased."""
+    monkeypatch.setattr(worker, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(worker, "LEASE_SECONDS", 1.0)
+    served, left, go_on = str(uuid4()), str(uuid4()), asyncio.Event()
+    courier = Noting(lambda job: go_on.wait() if job.user_id == served else None)
+    await add(sql, served, 1)
+    async with processes.running():
+        outbox = await processes.start(courier)
+        await until(lambda: asyncio.sleep(0, courier.begun), "a lane to be served")
+        async with sql.transaction():
+            await add(sql, left, 1)
+            await sql.execute(
+                "UPDATE lanes SET lease = $1, leased_until = now() + interval '1 second' WHERE user_id = $2",
+                outbox._lease,
+                left,
+            )
+        await until(lambda: asyncio.sleep(0, courier.numbers(left)), "the other lane to be free")
+        # The first one was renewed all the time: nobody else has begun its job.
+        assert [job.attempts for job in courier.begun if job.user_id == served] == [1]
+        go_on.set()
+        await emptied(sql)
+
+
 async def test_a_process_that_stops_leaves_no_lane_leased(sql: asyncpg.Connection, processes: Processes) -> None:
     async with processes.running():
         outbox = await processes.start(Noting())

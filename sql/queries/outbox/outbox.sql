@@ -74,10 +74,10 @@ RETURNING j.id;
 SELECT lane_release($1, $2, $3, $4, $5) AS is_due;
 
 -- name: renew
--- Renews all that a process has leased ($1), for $2 seconds.
+-- Renews what a process has leased ($1), for $2 seconds, and serves: $3 has the user, kind and key of each lane.
 UPDATE lanes AS l
 SET leased_until = now() + $2::double precision * interval '1 second'
-WHERE l.lease = $1;
+WHERE l.lease = $1 AND (l.user_id::text || ' ' || l.kind || ' ' || l.key) = ANY ($3::text[]);
 
 -- name: leave
 -- Ends all that a process has leased ($1).
