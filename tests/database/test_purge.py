@@ -1,6 +1,7 @@
 """What has served its time goes."""
 
 import asyncio
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -11,6 +12,7 @@ from fw.database import purge as module
 from fw.database.pool import Database
 from fw.database.purge import Purge
 from tests.conftest import MakeUser
+from tests.support.ages import grow_older
 from tests.support.people import Person, body, nothing
 from tests.support.waiting import until
 
@@ -22,10 +24,10 @@ async def purge(config: Config) -> int:
         return await Purge(database, Background()).purge()
 
 
-async def age(sql: asyncpg.Connection, user: Person, interval: str) -> None:
+async def age(sql: asyncpg.Connection, user: Person, **interval: float) -> None:
     """Make everything of an inbox so much older."""
-    await sql.execute(f"UPDATE feedback SET deleted_at = deleted_at - interval '{interval}' WHERE user_id = $1", user.id)
-    await sql.execute(f"UPDATE idempotency SET created_at = created_at - interval '{interval}' WHERE user_id = $1", user.id)
+    await grow_older(sql, "feedback", "deleted_at", user.id, timedelta(**interval))
+    await grow_older(sql, "idempotency", "created_at", user.id, timedelta(**interval))
 
 
 async def delete_some(user: Person, number: int) -> list[str]:
@@ -44,10 +46,10 @@ async def test_deletions_can_be_replayed_for_seven_days_and_then_go(
 ) -> None:
     await delete_some(user, 3)
     await user.receive("stays")
-    await age(sql, user, "6 days 23 hours")
+    await age(sql, user, days=6, hours=23)
     await purge(config)
     assert [event["event"] for event in (await user.changes(0))["events"]] == ["deleted"] * 3 + ["created"]
-    await age(sql, user, "1 hour")
+    await age(sql, user, hours=1)
     await purge(config)
     assert await count(sql, "feedback", user) == 1
     for since in (0, 5):
@@ -62,7 +64,7 @@ async def test_many_batches_move_the_horizon_only_over_what_is_gone(
 ) -> None:
     monkeypatch.setattr(module, "BATCH", 2)
     await delete_some(user, 7)
-    await age(sql, user, "8 days")
+    await age(sql, user, days=8)
     await purge(config)
     assert await count(sql, "feedback", user) == 0
     assert await sql.fetchval("SELECT horizon FROM inboxes WHERE user_id = $1", user.id) == 14
@@ -72,10 +74,10 @@ async def test_idempotency_keys_go_after_a_day(config: Config, user: Person, sql
     for n in range(3):
         headers = {"Idempotency-Key": f"{n}"}
         await body(await user.client.post(f"/api/feedback/{user.username}", json={"message": "x"}, headers=headers), 201)
-    await age(sql, user, "23 hours")
+    await age(sql, user, hours=23)
     await purge(config)
     assert await count(sql, "idempotency", user) == 3
-    await age(sql, user, "1 hour")
+    await age(sql, user, hours=1)
     await purge(config)
     assert await count(sql, "idempotency", user) == 0
 
@@ -94,7 +96,7 @@ async def test_sessions_go_a_day_after_their_end(config: Config, user: Person, s
 
 async def test_one_process_purges_at_a_time(config: Config, user: Person, sql: asyncpg.Connection) -> None:
     await delete_some(user, 1)
-    await age(sql, user, "8 days")
+    await age(sql, user, days=8)
     async with sql.transaction():
         await sql.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         await purge(config)
@@ -107,7 +109,7 @@ async def test_a_submission_and_a_purge_do_not_wait_for_each_other_for_ever(
     config: Config, user: Person, sql: asyncpg.Connection
 ) -> None:
     await delete_some(user, 20)
-    await age(sql, user, "8 days")
+    await age(sql, user, days=8)
     await asyncio.gather(purge(config), *(user.receive(f"{n}") for n in range(50)), purge(config))
     assert (await user.inbox())["total_count"] == 50
 
@@ -118,7 +120,7 @@ async def test_a_locked_inbox_does_not_stop_the_purge_of_the_others(
     other = await make_user()
     for person in (user, other):
         await delete_some(person, 3)
-        await age(sql, person, "8 days")
+        await age(sql, person, days=8)
     async with sql.transaction():
         await sql.execute("SELECT FROM inboxes WHERE user_id = $1 FOR UPDATE", user.id)
         await purge(config)
@@ -133,7 +135,7 @@ async def test_an_inbox_that_is_locked_for_a_moment_is_purged_in_the_same_turn(
     other = await make_user()
     for person in (user, other):
         await delete_some(person, 3)
-        await age(sql, person, "8 days")
+        await age(sql, person, days=8)
 
     async def is_past_the_other() -> bool:
         return await count(sql, "feedback", other) == 0

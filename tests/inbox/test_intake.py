@@ -409,7 +409,8 @@ async def test_of_many_locked_inboxes_some_are_told_to_come_again(
 ) -> None:
     monkeypatch.setattr("fw.inbox.intake.PATIENT_SECONDS", 0.05)
     async with sql.transaction():
-        await sql.execute("SELECT FROM inboxes FOR UPDATE")
+        for person in people:
+            await sql.execute("SELECT FROM inboxes WHERE user_id = $1::text::uuid FOR UPDATE", person.id)
         results = await submit(intake, [to(person) for person in people])
         assert [type(result) for result in results] == [Locked] * 3
     assert [type(result) for result in await submit(intake, [to(person) for person in people])] == [str] * 3

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from tests.conftest import MakeClient, MakeUser
+from tests.support.ages import grow_older
 from tests.support.people import Person, body, problem
 
 LEVELS = 5
@@ -461,11 +463,7 @@ async def test_knows_a_key_after_a_restart(make_client: MakeClient, user: Person
 
 async def age(sql: asyncpg.Connection, person: Person, hours: float) -> None:
     """Have the keys of an inbox come this much earlier."""
-    await sql.execute(
-        "UPDATE idempotency SET created_at = created_at - make_interval(secs => $2) WHERE user_id = $1::text::uuid",
-        person.id,
-        hours * 3600.0,
-    )
+    await grow_older(sql, "idempotency", "created_at", person.id, timedelta(hours=hours))
 
 
 async def test_knows_a_key_for_nearly_24_hours(client: TestClient, user: Person, sql: asyncpg.Connection) -> None:

@@ -1,6 +1,7 @@
 """Mails of new feedback: one for each, or a digest an hour or a day; and how they end."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -10,6 +11,7 @@ from aiohttp.test_utils import TestClient
 from fw.outbox import mail
 from fw.outbox.worker import OUTBOX
 from tests.conftest import MakeClient
+from tests.support.ages import grow_older
 from tests.support.jobs import come_now, ended
 from tests.support.people import Person, body, make_person, nothing
 from tests.support.postbox import Postbox, html, link, plain, token
@@ -50,12 +52,7 @@ async def period_over(sql: asyncpg.Connection, user: Person) -> None:
 
 async def let_pass(sql: asyncpg.Connection, user: Person) -> None:
     for table, days in (("feedback", 3), ("jobs", 2)):
-        await sql.execute(
-            f"UPDATE {table} SET created_at = created_at - make_interval(days => $2)"
-            " WHERE user_id = $1 AND created_at > now() - interval '1 day'",
-            user.id,
-            days,
-        )
+        await grow_older(sql, table, "created_at", user.id, timedelta(days=days), "created_at > now() - interval '1 day'")
     await come_now(sql, user)
 
 

@@ -23,10 +23,12 @@ async def until(condition: Callable[[], Awaitable[T]], what: str = "", *, second
 
 async def someone_waits_for(sql: asyncpg.Connection) -> None:
     """Wait until another connection waits for a lock that this one holds."""
+    asked = "SELECT count(*) > 0 FROM pg_locks AS l WHERE NOT l.granted AND pg_backend_pid() = ANY (pg_blocking_pids(l.pid))"
+    if await sql.fetchval("SELECT to_regclass('citus_lock_waits') IS NOT NULL"):
+        # On any node.
+        asked = f"SELECT ({asked}) OR EXISTS (SELECT FROM citus_lock_waits WHERE blocking_gpid = citus_backend_gpid())"
 
     async def waits() -> bool:
-        return await sql.fetchval(
-            "SELECT count(*) > 0 FROM pg_locks AS l WHERE NOT l.granted AND pg_backend_pid() = ANY (pg_blocking_pids(l.pid))"
-        )
+        return await sql.fetchval(asked)
 
     await until(waits, "a statement to wait")

@@ -19,6 +19,7 @@ from fw.outbox import worker
 from fw.webhooks import courier
 from fw.webhooks import deliveries as module
 from tests.conftest import MakeUser
+from tests.support.ages import grow_older
 from tests.support.people import Person, body, nothing, problem
 from tests.support.receiver import Got, Receiver, attempted, deliveries, make_webhook
 from tests.support.waiting import until
@@ -265,8 +266,8 @@ async def test_deliveries_are_kept_thirty_days(
     webhook = await make_webhook(user, receiver.url)
     await user.receive()
     await attempted(user, webhook)
-    for interval, left in (("29 days 23 hours", 1), ("1 hour", 0)):
-        await sql.execute(f"UPDATE deliveries SET created_at = created_at - interval '{interval}' WHERE user_id = $1", user.id)
+    for by, left in ((timedelta(days=29, hours=23), 1), (timedelta(hours=1), 0)):
+        await grow_older(sql, "deliveries", "created_at", user.id, by)
         async with Database(config) as database:
             await Purge(database, Background()).purge()
         assert len(await deliveries(user, webhook)) == left
