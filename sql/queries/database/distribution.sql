@@ -15,6 +15,12 @@ FROM pg_dist_partition AS p
 JOIN pg_class AS c ON c.oid = p.logicalrelid
 WHERE c.relnamespace = current_schema()::regnamespace AND (p.partmethod = 'h' OR p.repmodel = 't');
 
+-- name: existing
+-- Lists those of some tables ($1) that there are.
+SELECT t.name
+FROM unnest($1::text[]) AS t (name)
+WHERE to_regclass(t.name) IS NOT NULL;
+
 -- name: functions
 -- Lists the functions that a node runs as a whole.
 SELECT f.proname
@@ -43,6 +49,19 @@ GROUP BY s.nodename, s.nodeport;
 SELECT count(*) AS servers
 FROM pg_stat_activity AS a
 WHERE a.datname = current_database() AND a.application_name LIKE 'feedbackwave%' AND a.pid <> pg_backend_pid();
+
+-- name: unsafe
+-- Lists the nodes whose Citus may crash at statements of functions.
+SELECT n.nodename || ':' || n.nodeport AS node
+FROM run_command_on_all_nodes('SHOW citus.enable_local_fast_path_query_optimization') AS r
+JOIN pg_dist_node AS n ON n.nodeid = r.nodeid
+WHERE r.success AND r.result = 'on'
+ORDER BY n.groupid;
+
+-- name: moves
+-- Counts the parts that Citus would move to have the nodes alike.
+SELECT count(*) AS moves
+FROM get_rebalance_table_shards_plan();
 
 -- name: size
 -- Returns the bytes of a table ($1) that is not spread, with its indexes.
