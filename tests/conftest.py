@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, settings
 
 from fw.app import create_app
 from fw.config import Config
-from fw.database.distribution import distribute
 from fw.database.embedded import postgres
 from fw.database.migrations import migrate
+from fw.database.spreading import distribute
 from fw.telemetry.logs import JsonFormatter, TextFormatter
 from tests.support import citus
 from tests.support.conformance import Conformance

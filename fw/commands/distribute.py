@@ -18,10 +18,10 @@ def register(commands: Subparsers) -> None:
 
 
 def run(config: Config, options: argparse.Namespace) -> int:
-    from fw.database import distribution, migrations
+    from fw.database import distribution, migrations, spreading
 
     if not options.status:
-        distribution.distribute(config, options.shards, lambda step: print(step, flush=True))
+        spreading.distribute(config, options.shards, lambda step: print(step, flush=True))
     with migrations.connect(config) as connection:
         found = distribution.state(connection)
     if found is None:

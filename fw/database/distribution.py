@@ -4,14 +4,16 @@ Users and their widgets are copied to every node. What belongs to an inbox is sp
 one node; the functions that write it run there. The rest stays with the coordinator, the server that clients use.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
 
-from fw.config import Config, ConfigError
-from fw.database import migrations, statements
+from fw.database import statements
+
+log = logging.getLogger("fw.database.distribution")
 
 COPIED: Final = ("users", "widgets")
 FIRST: Final = "inboxes"
@@ -59,6 +61,10 @@ class State:
     missing_functions: Sequence[str]
 
     @property
+    def is_begun(self) -> bool:
+        return FIRST not in self.missing_tables
+
+    @property
     def is_whole(self) -> bool:
         return not self.missing_tables and not self.missing_functions
 
@@ -78,33 +84,18 @@ def state(connection: psycopg.Connection[Any]) -> State | None:
     )
 
 
-def distribute(config: Config, shards: int, tell: Tell) -> None:
-    """Spread what is not spread yet. Raises `ConfigError` if that is not possible, or servers run."""
-    with migrations.connect(config) as connection:
-        run(connection, "distribution.lock", migrations.LOCK)
-        found = state(connection)
-        refuse(connection, found)
-        assert found
-        try:
-            complete(connection, found, shards, tell)
-        except psycopg.Error as error:
-            raise ConfigError(f"Citus refused: {migrations.one_line(error)}") from error
+def complete_new(connection: psycopg.Connection[Any], kept: Sequence[str]) -> None:
+    """Spread what migrations have made, which is on the coordinator alone, but not the tables `kept`."""
+    found = state(connection)
+    if found and found.is_begun:
+        missing = [name for name in found.missing_tables if name not in kept]
+        complete(connection, replace(found, missing_tables=missing), 0, lambda step: log.info("spread", extra={"step": step}))
 
 
-def refuse(connection: psycopg.Connection[Any], found: State | None) -> None:
-    """Raises `ConfigError` if the tables cannot be spread now."""
-    if found is None:
-        raise ConfigError("the extension citus is not in this database: CREATE EXTENSION citus, on every node first")
-    if not any(node.group == 0 for node in found.nodes):
-        raise ConfigError("the coordinator does not know its own address: SELECT citus_set_coordinator_host('address', port)")
-    if not any(node.has_shards and node.is_active for node in found.nodes):
-        raise ConfigError("the cluster has no node for data: SELECT citus_add_node('address', port)")
-    if away := [node for node in found.nodes if not node.is_active]:
-        raise ConfigError(f"the node {away[0].name}:{away[0].port} is not active: SELECT citus_activate_node('address', port)")
-    if missing := migrations.pending(connection):
-        raise ConfigError(f"the database is not up to this release ({min(missing)}): run fw migrate first")
-    if not found.is_whole and (servers := run(connection, "distribution.servers")[0][0]):
-        raise ConfigError(f"servers are running ({servers} connections): stop them first")
+def alone(connection: psycopg.Connection[Any]) -> list[str]:
+    """Return the tables that are there, and are not spread yet."""
+    found = state(connection)
+    return [row[0] for row in run(connection, "distribution.existing", found.missing_tables)] if found else []
 
 
 def complete(connection: psycopg.Connection[Any], found: State, shards: int, tell: Tell) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import psycopg
 
 from fw.config import Config, ConfigError
-from fw.database import statements
+from fw.database import distribution, statements
 
 log = logging.getLogger("fw.database.migrations")
 
@@ -17,6 +17,8 @@ LOCK: Final = 0x66775F6D6967
 CONNECT_SECONDS: Final = 10
 LOCK_SECONDS: Final = 120
 LEAST_VERSION: Final = 150000
+IN_ONE_CONNECTION: Final = "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
+"""Else Citus refuses statements on what others have just made. A server without Citus takes the setting as well."""
 
 
 def migrate(config: Config) -> list[str]:
@@ -24,14 +26,18 @@ def migrate(config: Config) -> list[str]:
     with connect(config) as connection:
         if not pending(connection):
             return []
+        alone = distribution.alone(connection)
     with _yoyo(config) as (backend, migrations):
         missing = backend.to_apply(migrations)
         for migration in missing:
             # In one transaction with its own record: a process that is killed leaves both or neither.
             with backend.transaction():
+                backend.execute(IN_ONE_CONNECTION)
                 migration.process_steps(backend, "apply")
                 backend.mark_one(migration)
             log.info("migrated", extra={"migration": migration.id})
+        with connect(config) as connection:
+            distribution.complete_new(connection, alone)
         return [migration.id for migration in missing]
 
 
@@ -41,6 +47,7 @@ def roll_back(config: Config, count: int) -> list[str]:
         newest = list(backend.to_rollback(migrations))[:count]
         for migration in newest:
             with backend.transaction():
+                backend.execute(IN_ONE_CONNECTION)
                 migration.process_steps(backend, "rollback")
                 backend.unmark_one(migration)
             log.info("rolled back", extra={"migration": migration.id})

@@ -1,18 +1,27 @@
 """Spreading the tables over a Citus cluster. What needs one is skipped unless FW_TEST_CITUS_URL names its coordinator."""
 
+import io
 import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import psycopg
 import pytest
 
 from fw.cli import main
+from fw.commands.doctor.database import check_cluster
+from fw.commands.doctor.finding import Status, Subject
+from fw.commands.dump.progress import Progress
+from fw.commands.dump.writing import backup
 from fw.config import Config, ConfigError
-from fw.database.distribution import COPIED, SENT, SPREAD, distribute, state
-from fw.database.migrations import connect, migrate
+from fw.database.distribution import COPIED, SENT, SPREAD, run, state
+from fw.database.migrations import connect, migrate, roll_back
+from fw.database.spreading import distribute
 from fw.database.statements import statements
 from fw.ids import HIGHEST, LOWEST
 from tests.conftest import SECRET, MakeDatabase
@@ -106,6 +115,91 @@ async def test_waits_for_no_running_server(empty: Config) -> None:
             distribute(empty, 4, print)
     finally:
         await server.close()
+
+
+def bodies(config: Config) -> set[tuple[str, ...]]:
+    """Return the bodies of all functions, as each node has them."""
+    found = set()
+    for address in citus.nodes_of(config.database_url):
+        with psycopg.connect(citus.url_of(config.database_url, address=address[:2])) as connection:
+            listed = "SELECT proname || prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
+            found.add(tuple(row[0] for row in connection.execute(listed)))
+    return found
+
+
+@needs_cluster
+@pytest.mark.slow
+def test_migrations_of_spread_tables_leave_them_spread(empty: Config) -> None:
+    migrate(empty)
+    distribute(empty, 4, print)
+    before = bodies(empty)
+    assert len(before) == 1
+    # With these go functions that nodes run as a whole, and tables.
+    newest = roll_back(empty, 5)
+    with connect(empty) as connection:
+        found = state(connection)
+        assert found
+        assert "jobs" in found.missing_tables
+    assert migrate(empty) == newest[::-1]
+    with connect(empty) as connection:
+        found = state(connection)
+    assert found
+    assert found.is_whole
+    assert bodies(empty) == before
+
+
+def begin_to_distribute(config: Config) -> None:
+    """Spread the first tables alone."""
+    with connect(config) as connection:
+        for name, *arguments in (("copy", "users"), ("spread_first", "inboxes", "user_id", 4)):
+            run(connection, f"distribution.{name}", *arguments)
+
+
+@needs_cluster
+@pytest.mark.slow
+def test_migrations_spread_no_table_that_was_left(empty: Config) -> None:
+    """Servers may run, and it has rows."""
+    migrate(empty)
+    begin_to_distribute(empty)
+    roll_back(empty, 1)
+    migrate(empty)
+    with connect(empty) as connection:
+        found = state(connection)
+    assert found
+    assert list(found.missing_tables) == ["widgets", *SPREAD[1:]]
+    assert not found.missing_functions
+
+
+@needs_cluster
+@pytest.mark.slow
+async def test_the_doctor_looks_at_the_cluster(empty: Config) -> None:
+    migrate(empty)
+    look = partial(check_cluster, Subject(config=empty))
+    assert (await look()).status is Status.SKIPPED
+    begin_to_distribute(empty)
+    found = await look()
+    assert found.status is Status.WARNING
+    assert found.detail.startswith("not spread: widgets, feedback, ")
+    distribute(empty, 4, print)
+    assert (await look()).status is Status.OK
+    with connect(empty) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET citus.enable_local_fast_path_query_optimization = on")
+    assert (await look()).status is Status.FAILED
+
+
+@needs_cluster
+@pytest.mark.slow
+def test_a_backup_says_whether_it_is_of_one_moment(empty: Config, tmp_path: Path) -> None:
+    migrate(empty)
+    distribute(empty, 4, print)
+
+    def words(name: str) -> str:
+        with Progress(io.StringIO()) as progress:
+            return backup(empty, tmp_path / name, progress)
+
+    assert "moment" not in words("first")
+    with psycopg.connect(empty.database_url, application_name="feedbackwave"):
+        assert "not of one moment" in words("second")
 
 
 HOT = {

@@ -12,7 +12,7 @@ import asyncpg
 from fw.accounts.tokens import LEEWAY_SECONDS
 from fw.commands.doctor.finding import Finding, Subject, failed, ok, skipped, told, warning
 from fw.config import Config, ConfigError
-from fw.database import migrations
+from fw.database import distribution, migrations
 from fw.database.connections import Capacity, capacity
 from fw.database.statements import migration_ids, statements
 
@@ -128,6 +128,37 @@ async def check_connections(subject: Subject) -> Finding:
     return warning(
         found.sum, "lower FW_DB_POOL or WEB_CONCURRENCY, raise max_connections, or put a transaction pooler in between"
     )
+
+
+async def check_cluster(subject: Subject) -> Finding:
+    """If the tables are on a cluster, see that all of them are, that its nodes are alike, and how Citus is set."""
+    return await asyncio.to_thread(look_at_cluster, subject.config)
+
+
+def look_at_cluster(config: Config) -> Finding:
+    with migrations.connect(config) as connection:
+        found = distribution.state(connection)
+        if found is None or not found.is_begun:
+            return skipped("the tables are on one server")
+        if unsafe := distribution.run(connection, "distribution.unsafe"):
+            return failed(
+                f"Citus may crash on {', '.join(node for (node,) in unsafe)}",
+                "set citus.enable_local_fast_path_query_optimization = off in postgresql.conf of every node, and reload it",
+            )
+        if away := [f"{node.name}:{node.port}" for node in found.nodes if not node.is_active]:
+            return warning(
+                f"not active: {', '.join(away)}",
+                "call citus_activate_node('address', port) on the coordinator, or remove the node",
+            )
+        if missing := [*found.missing_tables, *(f"{name}()" for name in found.missing_functions)]:
+            return warning(f"not spread: {', '.join(missing)}", "stop the servers, and run fw distribute")
+        moves = distribution.run(connection, "distribution.moves")[0][0]
+    nodes = f"{sum(node.shards > 0 for node in found.nodes)} nodes have data"
+    if moves:
+        return warning(
+            f"{nodes}, unevenly: {moves} shards are to move", "call citus_rebalance_start() there: servers may run meanwhile"
+        )
+    return ok(nodes)
 
 
 async def check_clock(subject: Subject, clock: Callable[[], float] = time.time) -> Finding:

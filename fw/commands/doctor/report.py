@@ -33,6 +33,7 @@ CHECKS: Final = (
     Check("migrations", database_checks.check_migrations, needs="database"),
     Check("listen", database_checks.check_listen, needs="database"),
     Check("connections", database_checks.check_connections, needs="database"),
+    Check("cluster", database_checks.check_cluster, needs="migrations"),
     Check("clock", database_checks.check_clock, needs="database"),
     Check("outbox", database_checks.check_outbox, needs="migrations"),
     Check("public url", outside_checks.check_public_url),

@@ -7,13 +7,15 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
+
+import psycopg
 
 from fw.commands.dump.programs import complaint, connection_settings, fitting_program
 from fw.commands.dump.progress import Progress, in_words
 from fw.commands.dump.tables import LOCK_SECONDS, RECORD, existing, refuse_newer, tables
 from fw.config import Config, ConfigError
-from fw.database import migrations
+from fw.database import distribution, migrations
 
 TICK_SECONDS: Final = 0.2
 DUMPING: Final = re.compile(r'dumping contents of table "(?:.*\.)?(\w+)"')
@@ -22,7 +24,8 @@ DUMPING: Final = re.compile(r'dumping contents of table "(?:.*\.)?(\w+)"')
 def backup(config: Config, path: Path, progress: Progress, *, force: bool = False) -> str:
     """Write everything to a file that only its owner may read, and return what was written, in words.
 
-    It is one snapshot, taken while servers run, and gets its name only when it is whole. Raises `ConfigError`.
+    It is one snapshot, taken while servers run, and gets its name only when it is whole. The nodes of a cluster have no common
+    snapshot: if servers run, the words say so. Raises `ConfigError`.
     """
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder")
@@ -34,6 +37,7 @@ def backup(config: Config, path: Path, progress: Progress, *, force: bool = Fals
         refuse_newer(migrations.unknown(connection), "the database")
         names = existing(connection, (*tables(), RECORD))
         version = connection.info.server_version // 10000
+        torn = torn_by(connection)
     if len(names) < 2:
         raise ConfigError("the database has no tables of FeedbackWave: there is nothing to back up")
     command = [fitting_program("pg_dump", version)]
@@ -43,7 +47,19 @@ def backup(config: Config, path: Path, progress: Progress, *, force: bool = Fals
         arguments, environment = connection_settings(config.direct_url)
         run_pg_dump([*command, *arguments, f"--file={part}"], environment, DumpProgress(part, len(names), progress))
         size = part.stat().st_size
-    return f"backed up {len(names) - 1} tables, {in_words(size)}, to {path}"
+    return f"backed up {len(names) - 1} tables, {in_words(size)}, to {path}{torn}"
+
+
+def torn_by(connection: psycopg.Connection[Any]) -> str:
+    """Return in words why the backup is not one snapshot, or nothing."""
+    found = distribution.state(connection)
+    servers = distribution.run(connection, "distribution.servers")[0][0] if found and found.is_begun else 0
+    if not servers:
+        return ""
+    return (
+        f"; not of one moment: the tables are on several nodes, and servers wrote meanwhile ({servers} connections)."
+        " Stop the servers for a backup that is"
+    )
 
 
 @contextmanager
