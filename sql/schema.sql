@@ -91,11 +91,13 @@ DECLARE
     v_password_version integer;
     v_email_key text;
 BEGIN
-    -- The lock on the account is taken first, as in password_change, so the two never end in a deadlock.
-    SELECT u.id, u.password_version, u.email_key INTO v_user_id, v_password_version, v_email_key
-    FROM users AS u
-    WHERE u.id = (SELECT r.user_id FROM password_resets AS r WHERE r.token_hash = p_token_hash)
-    FOR NO KEY UPDATE;
+    SELECT r.user_id INTO v_user_id FROM password_resets AS r WHERE r.token_hash = p_token_hash;
+    -- The lock on the account is taken first, as in password_change, so the two never end in a deadlock. It is taken by a change:
+    -- Citus has a lock for changes, and whoever takes that later ends in a deadlock with logins.
+    UPDATE users AS u
+    SET password_version = u.password_version
+    WHERE u.id = v_user_id
+    RETURNING u.password_version, u.email_key INTO v_password_version, v_email_key;
     -- Under the lock: another call may have used the token, or ended it.
     IF NOT EXISTS (
         SELECT FROM password_resets AS r
@@ -1519,6 +1521,26 @@ BEGIN
     IF FOUND THEN
         PERFORM verification_ask(p_user_id, v_email_key, p_job_id, p_token_hash);
     END IF;
+END
+$$;
+
+-- Uses a verification token once. Returns null if it is not valid.
+CREATE FUNCTION verification_use(p_token_hash bytea)
+RETURNS uuid
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_user_id uuid;
+    v_email_key text;
+BEGIN
+    -- Two statements: Citus would run one on the coordinator alone, and the copies of the account would differ.
+    DELETE FROM email_verifications AS v
+    WHERE v.token_hash = p_token_hash AND v.expires_at > now()
+    RETURNING v.user_id, v.email_key INTO v_user_id, v_email_key;
+    UPDATE users AS u
+    SET email_verified_at = now()
+    WHERE u.id = v_user_id AND u.email_key = v_email_key;
+    RETURN CASE WHEN FOUND THEN v_user_id END;
 END
 $$;
 

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from fw.app import create_app
 from fw.config import Config
+from fw.database.distribution import COPIED
 from fw.database.embedded import postgres
 from fw.database.migrations import migrate
 from fw.database.spreading import distribute
@@ -114,6 +115,9 @@ def database_url(make_database: MakeDatabase) -> Iterator[str]:
     migrate(config)
     distribute(config, shards=8, tell=lambda step: None)
     yield config.database_url
+    for table in COPIED:
+        first, *others = citus.copies(config.database_url, table)
+        assert all(other == first for other in others), f"the nodes' copies of {table} differ"
     citus.drop_database(cluster, name)
 
 

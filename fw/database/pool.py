@@ -190,7 +190,7 @@ class Database:
                 # After a failover this server is a standby: new connections look up the address again.
                 await self._pool.expire_connections()
             raise Unavailable from error
-        except asyncpg.LockNotAvailableError as error:
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             raise Locked from error
         except asyncpg.PostgresError as error:
             if problem := BY_CONSTRAINT.get(constraint_of(error)):

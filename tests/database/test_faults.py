@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient
 
 from fw.config import CONFIG, Config
 from fw.database.migrations import migrate
-from fw.database.pool import DATABASE, Database
+from fw.database.pool import DATABASE, Database, Locked
 from tests.conftest import SECRET, MakeClient, MakeDatabase, MakeUser
 from tests.support.people import PASSWORD, Person, body, make_person, nothing, problem
 from tests.support.waiting import until
@@ -454,3 +454,10 @@ async def test_renews_its_connections_after_a_failover_to_a_server_that_only_rea
         return (await WRITES["submit"](own_user)).status == 201
 
     await until(writes, seconds=5)
+
+
+async def test_a_statement_that_always_ends_in_a_deadlock_is_to_come_again(config: Config) -> None:
+    text = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$"
+    async with Database(config) as database:
+        with pytest.raises(Locked):
+            await database.run("deadlock", lambda connection: connection.execute(text), 20)

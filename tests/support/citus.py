@@ -37,6 +37,15 @@ def create_database(url: str, name: str) -> None:
             connection.execute(f"SELECT {function}(%s::text, %s::integer)", [host, port])
 
 
+def copies(url: str, table: str) -> list[list[tuple[object, ...]]]:
+    """Return the rows of a table that is copied to every node, as each node has them."""
+    found = []
+    for host, port, _ in nodes_of(url):
+        with psycopg.connect(url_of(url, address=(host, port))) as connection:
+            found.append(connection.execute(f"SELECT * FROM {table} ORDER BY id").fetchall())
+    return found
+
+
 def drop_database(url: str, name: str) -> None:
     for host, port, _ in nodes_of(url):
         with psycopg.connect(url_of(url, address=(host, port)), autocommit=True) as connection:

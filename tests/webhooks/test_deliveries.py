@@ -146,9 +146,7 @@ async def test_what_was_made_in_the_same_millisecond_is_not_older(
 ) -> None:
     # As if each had been made within the millisecond in which its transaction began.
     await sql.execute(
-        "UPDATE deliveries SET created_at = 'epoch'::timestamptz + (id_time(id) >> 12) * interval '1 millisecond'"
-        " + interval '400 microseconds' WHERE user_id = $1",
-        user.id,
+        "UPDATE deliveries SET created_at = to_timestamp((id_time(id) >> 12) / 1000.0 + 0.0004) WHERE user_id = $1", user.id
     )
     second = (await deliveries(user, failed))[1]
     assert await resend(user, failed, since=second["created_at"]) == 2

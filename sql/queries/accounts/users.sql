@@ -133,16 +133,9 @@ SELECT verification_repeat($1, $2, $3);
 
 -- name: verify
 -- Uses a verification token once. No row if it is not valid.
-WITH used AS (
-    DELETE FROM email_verifications AS v
-    WHERE v.token_hash = $1 AND v.expires_at > now()
-    RETURNING v.user_id, v.email_key
-)
-UPDATE users AS u
-SET email_verified_at = now()
-FROM used AS v
-WHERE u.id = v.user_id AND u.email_key = v.email_key
-RETURNING u.id;
+SELECT v.id
+FROM verification_use($1) AS v (id)
+WHERE v.id IS NOT NULL;
 
 -- name: delete
 -- Deletes an account with everything that belongs to it, if the version of the password that was checked ($2) is still the

@@ -1,6 +1,31 @@
--- depends: 0011.cluster
+-- Uses a reset token once: sets the password, and ends all sessions. Returns the id of its user, or null if it is not valid.
+CREATE OR REPLACE FUNCTION password_reset(p_token_hash bytea, p_hashed_password text)
+RETURNS uuid
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_user_id uuid;
+    v_password_version integer;
+    v_email_key text;
+BEGIN
+    -- The lock on the account is taken first, as in password_change, so the two never end in a deadlock.
+    SELECT u.id, u.password_version, u.email_key INTO v_user_id, v_password_version, v_email_key
+    FROM users AS u
+    WHERE u.id = (SELECT r.user_id FROM password_resets AS r WHERE r.token_hash = p_token_hash)
+    FOR NO KEY UPDATE;
+    -- Under the lock: another call may have used the token, or ended it.
+    IF NOT EXISTS (
+        SELECT FROM password_resets AS r
+        WHERE r.token_hash = p_token_hash AND r.email_key = v_email_key AND r.expires_at > now()
+    ) THEN
+        RETURN NULL;
+    END IF;
+    PERFORM password_change(v_user_id, v_password_version, p_hashed_password, NULL);
+    RETURN v_user_id;
+END
+$$;
 
--- A lone row costs a cluster half as much.
+DROP FUNCTION verification_use (bytea);
 
 DROP FUNCTION inbox_append (uuid, uuid[], timestamptz[], uuid[], inet[], text[], json[], text[], bytea[], boolean);
 
@@ -9,7 +34,7 @@ DROP FUNCTION inbox_append (uuid, uuid[], timestamptz[], uuid[], inet[], text[],
 -- Returns no row if there is no such inbox, and a null cursor if the inbox is locked and p_skip_locked is set. Else it returns
 -- the cursor after the change and, if any row is not stored under its own id, an array with one element a row: the id of the
 -- earlier row with the same key and body; a later id than its own; the nil id if that key came with another body; or null if
--- the row is stored under its own id. is_watched tells that jobs may have been made for webhooks or mails.
+-- the row is stored under its own id.
 CREATE FUNCTION inbox_append(
     p_user_id uuid,
     p_ids uuid[],
@@ -22,7 +47,7 @@ CREATE FUNCTION inbox_append(
     p_hashes bytea[],
     p_skip_locked boolean DEFAULT false
 )
-RETURNS TABLE (new_cursor bigint, earlier_ids uuid[], is_watched boolean)
+RETURNS TABLE (new_cursor bigint, earlier_ids uuid[])
 LANGUAGE plpgsql
 SET lock_timeout = '200ms'
 AS $$
@@ -46,7 +71,7 @@ BEGIN
     IF p_skip_locked THEN
         PERFORM FROM inboxes AS i WHERE i.user_id = p_user_id FOR UPDATE SKIP LOCKED;
         IF NOT FOUND THEN
-            RETURN QUERY SELECT NULL::bigint, NULL::uuid[], false FROM inboxes AS i WHERE i.user_id = p_user_id;
+            RETURN QUERY SELECT NULL::bigint, NULL::uuid[] FROM inboxes AS i WHERE i.user_id = p_user_id;
             RETURN;
         END IF;
     END IF;
@@ -118,30 +143,20 @@ BEGIN
         );
     END IF;
 
-    IF v_count = 1 AND cardinality(p_ids) = 1 THEN
-        -- Citus takes a lone row to its machine at once, and rows of a query by a file.
-        INSERT INTO feedback (user_id, id, cursor, created_cursor, created_at, widget_id, ip_address, message, metadata)
-        VALUES (
-            p_user_id, v_ids[1], v_cursor, v_cursor,
-            v_created_at[1], p_widget_ids[1], p_addresses[1], p_messages[1], p_metadata[1]
-        );
-    ELSIF v_count > 0 THEN
-        INSERT INTO feedback (user_id, id, cursor, created_cursor, created_at, widget_id, ip_address, message, metadata)
-        SELECT p_user_id, r.id, v_cursor - v_count + r.place, v_cursor - v_count + r.place,
-            r.created_at, r.widget_id, r.address, r.message, r.metadata
-        FROM (
-            SELECT u.*, CASE WHEN v_places IS NULL THEN u.n ELSE v_places[u.n] END AS place
-            FROM unnest(v_ids, v_created_at, p_widget_ids, p_addresses, p_messages, p_metadata)
-                WITH ORDINALITY AS u (id, created_at, widget_id, address, message, metadata, n)
-        ) AS r
-        WHERE r.place IS NOT NULL;
-    END IF;
+    INSERT INTO feedback (user_id, id, cursor, created_cursor, created_at, widget_id, ip_address, message, metadata)
+    SELECT p_user_id, r.id, v_cursor - v_count + r.place, v_cursor - v_count + r.place,
+        r.created_at, r.widget_id, r.address, r.message, r.metadata
+    FROM (
+        SELECT u.*, CASE WHEN v_places IS NULL THEN u.n ELSE v_places[u.n] END AS place
+        FROM unnest(v_ids, v_created_at, p_widget_ids, p_addresses, p_messages, p_metadata)
+            WITH ORDINALITY AS u (id, created_at, widget_id, address, message, metadata, n)
+    ) AS r
+    WHERE r.place IS NOT NULL;
     IF v_watch <> 0 THEN
         PERFORM inbox_tell(p_user_id, v_watch, 'feedback.created', v_cursor - v_count);
     END IF;
     new_cursor := v_cursor;
     earlier_ids := v_earlier;
-    is_watched := v_watch <> 0;
     RETURN NEXT;
 END
 $$;
@@ -175,18 +190,15 @@ DECLARE
     v_low integer;
     v_high integer;
     v_cursor bigint;
-    v_username text;
 BEGIN
     FOR n IN 1 .. cardinality(p_user_ids) LOOP
         place := n;
         user_id := p_user_ids[n];
         v_low := p_lows[n];
         v_high := p_highs[n];
-        is_renamed := false;
-        IF p_usernames[n] IS NOT NULL THEN
-            SELECT lower(u.username COLLATE "C") INTO v_username FROM users AS u WHERE u.id = p_user_ids[n];
-            is_renamed := v_username IS DISTINCT FROM p_usernames[n];
-        END IF;
+        is_renamed := p_usernames[n] IS NOT NULL AND NOT EXISTS (
+            SELECT FROM users AS u WHERE u.id = p_user_ids[n] AND lower(u.username COLLATE "C") = p_usernames[n]
+        );
         IF is_renamed THEN
             RETURN NEXT;
             CONTINUE;
@@ -194,7 +206,7 @@ BEGIN
         IF p_is_patient THEN
             PERFORM inbox_hold(p_user_ids[n]);
         END IF;
-        SELECT a.earlier_ids, a.new_cursor, a.is_watched INTO earlier_ids, v_cursor, is_watched
+        SELECT a.earlier_ids, a.new_cursor INTO earlier_ids, v_cursor
         FROM inbox_append(
             p_user_ids[n],
             p_ids[v_low:v_high]::uuid[],
@@ -209,6 +221,7 @@ BEGIN
         ) AS a;
         IF FOUND THEN
             is_locked := v_cursor IS NULL;
+            is_watched := EXISTS (SELECT FROM inboxes AS i WHERE i.user_id = p_user_ids[n] AND i.watch <> 0);
             RETURN NEXT;
         END IF;
     END LOOP;
