@@ -48,6 +48,10 @@ KEPT_BYTES: Final = 8 * 1024
 """How long the head of a request may be whose connection is kept: the parser keeps it until the next one comes."""
 IDLE_CLOSED: Final = 16
 """How many idle connections at least make room for new ones."""
+IDLE_SECONDS: Final = 0.1
+"""After how long idle connections are looked for again if there were fewer."""
+WHOLE_SECONDS: Final = 5.0
+"""Within what time an honest request is whole: if many are older, they make room before idle connections do."""
 
 
 def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
@@ -136,7 +140,7 @@ class ProblemHandler(RequestHandler):
                 if self._received > REQUEST_BYTES:
                     self._cut()
             if self._received:
-                self._unfinished.add(self, size)
+                self._unfinished.add(self, size, self._loop.time())
             elif not was_whole:
                 self._unfinished.discard(self)
         return not self._is_cut
@@ -211,6 +215,13 @@ class ProblemHandler(RequestHandler):
         self._taken = taken
         return waiting
 
+    def log_access(self, request: web.BaseRequest, response: web.StreamResponse, time: float | None) -> None:
+        """Log a request, and let go of it: the connection has it, and the response, until the next one comes."""
+        super().log_access(request, response, time)
+        request._state.clear()
+        if isinstance(response, web.Response):
+            response._body = None
+
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
@@ -257,21 +268,30 @@ class ProblemServer(web.Server):
         self._descriptors = descriptors
         self.unfinished = Unfinished(UNFINISHED_BYTES)
         self.is_ending = False
+        # Until then there are few idle connections.
+        self._few_until = 0.0
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         descriptor = transport.get_extra_info("socket").fileno()
         if not self._descriptors.are_scarce(descriptor):
             return
-        self._close_idle()
+        self._make_room(self._loop.time())
         if not self._descriptors.suffice(descriptor, self._loop.time()):
             # Not at once: the handler is not ready yet.
             self._loop.call_soon(transport.abort)
 
-    def _close_idle(self) -> None:
-        """Close the connections that have been idle longest: looking for them takes time, so some at once."""
+    def _make_room(self, now: float) -> None:
+        """Close the oldest of many requests that do not become whole, or the connections that have been idle longest.
+
+        To look for these takes time, so it is some at once, and not again at once if there are few.
+        """
+        if self.unfinished.close_oldest(IDLE_CLOSED, now - WHOLE_SECONDS) or now < self._few_until:
+            return
         handlers = (handler for handler in self.connections if isinstance(handler, ProblemHandler))
         idle = [(until, handler) for handler in handlers if (until := handler.idle_until) is not None]
+        if len(idle) < IDLE_CLOSED:
+            self._few_until = now + IDLE_SECONDS
         for _, handler in nsmallest(max(IDLE_CLOSED, len(idle) // 64), idle, key=itemgetter(0)):
             handler.force_close()
 

@@ -1,6 +1,7 @@
 """Bounds the memory of requests that have not come whole: anybody may begin any number of them."""
 
 import asyncio
+from itertools import islice
 from typing import Protocol
 
 
@@ -17,21 +18,33 @@ class Unfinished:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        # In the order in which they began.
-        self._sizes: dict[Connection, int] = {}
+        # In the order in which they began, and when that was.
+        self._sizes: dict[Connection, tuple[int, float]] = {}
         self.size = 0
         """How many bytes have come of all of them."""
 
-    def add(self, connection: Connection, size: int) -> None:
+    def add(self, connection: Connection, size: int, now: float) -> None:
         """Note that more has come of a connection's request."""
-        self._sizes[connection] = self._sizes.get(connection, 0) + size
+        before, begun_at = self._sizes.get(connection, (0, now))
+        self._sizes[connection] = before + size, begun_at
         self.size += size
         while self.size > self._most:
-            oldest = next(iter(self._sizes))
-            self.discard(oldest)
-            if oldest.transport is not None:
-                oldest.transport.abort()
+            self._close(next(iter(self._sizes)))
+
+    def close_oldest(self, count: int, begun_before: float) -> bool:
+        """Close so many of the oldest, if all of them began before then: a few may be honest, and slow."""
+        oldest = list(islice(self._sizes.items(), count))
+        are_old = len(oldest) == count and oldest[-1][1][1] < begun_before
+        if are_old:
+            for each, _ in oldest:
+                self._close(each)
+        return are_old
+
+    def _close(self, connection: Connection) -> None:
+        self.discard(connection)
+        if connection.transport is not None:
+            connection.transport.abort()
 
     def discard(self, connection: Connection) -> None:
         """Forget a connection: its request has come whole, or it is closed."""
-        self.size -= self._sizes.pop(connection, 0)
+        self.size -= self._sizes.pop(connection, (0, 0.0))[0]

@@ -1,0 +1,87 @@
+"""Connections between two requests: what they keep in memory, and when they make room."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from fw.config import Config
+from fw.server import Runner, make_runner
+from fw.web import connections
+from fw.web.connections import IDLE_CLOSED, ProblemHandler, ProblemServer
+from fw.web.request import BODY
+from tests.support.waiting import until
+
+HALF = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
+
+
+@pytest.fixture
+async def runner(config: Config) -> AsyncIterator[Runner]:
+    runner = make_runner(config)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield runner
+    await runner.cleanup()
+
+
+def server_of(runner: Runner) -> ProblemServer:
+    assert isinstance(runner.server, ProblemServer)
+    return runner.server
+
+
+def handlers(runner: Runner) -> list[ProblemHandler]:
+    return [each for each in server_of(runner).connections if isinstance(each, ProblemHandler)]
+
+
+async def connect(runner: Runner, *parts: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
+    for part in parts:
+        writer.write(part)
+        await asyncio.sleep(0.02)
+    return reader, writer
+
+
+async def test_an_idle_connection_keeps_neither_the_last_body_nor_the_last_answer(runner: Runner) -> None:
+    """4,000 of them kept 250 MB."""
+    reader, writer = await connect(runner, HALF, b'{"username": "' + b"a" * 59_984 + b'"}')
+    assert b"HTTP/1.1 422 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n{"), 20)
+    (handler,) = handlers(runner)
+
+    async def is_idle() -> bool:
+        return handler.idle_until is not None
+
+    await until(is_idle)
+    task: Any = handler._task_handler
+    kept = task.get_coro().cr_frame.f_locals
+    assert BODY not in kept["request"]
+    assert kept["resp"].status == 422
+    assert kept["resp"].body is None
+    # It goes on as usual.
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"HTTP/1.1 200 " in await asyncio.wait_for(reader.readuntil(b'"ok"'), 20)
+    writer.close()
+
+
+@pytest.mark.parametrize(("count", "are_closed"), [(IDLE_CLOSED, True), (IDLE_CLOSED - 1, False)])
+async def test_many_requests_that_do_not_become_whole_make_room_before_idle_connections(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, count: int, are_closed: bool
+) -> None:
+    monkeypatch.setattr(connections, "WHOLE_SECONDS", 0.0)
+    writers = [(await connect(runner, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"))[1]]
+    writers += [(await connect(runner, HALF + b"{"))[1] for _ in range(count)]
+
+    async def have_come() -> bool:
+        return len(server_of(runner).unfinished._sizes) == count and len(handlers(runner)) == count + 1
+
+    await until(have_come)
+    server_of(runner)._make_room(asyncio.get_running_loop().time())
+
+    async def are_left() -> bool:
+        idle = [each for each in handlers(runner) if each.idle_until is not None]
+        return (len(handlers(runner)), len(idle)) == ((1, 1) if are_closed else (count, 0))
+
+    await until(are_left)
+    for writer in writers:
+        writer.close()
