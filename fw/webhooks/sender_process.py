@@ -32,6 +32,9 @@ STILL_SECONDS: Final = 1.5
 TLS_BYTES: Final = 512 * 1024
 """How much may come on a connection with TLS, handshake included. OpenSSL skips any number of some messages."""
 COSTLY_SECONDS: Final = 0.02
+ROUND_SECONDS: Final = 0.05
+"""How much TLS may take in one round of the event loop, before what else has come waits for the next one: receivers can answer
+many attempts at the same moment, and these together must not look as if one stood still."""
 MOST_SECONDS: Final = 0.1
 """How much of a processor's time TLS may take in an attempt; an honest receiver's takes some milliseconds."""
 NICENESS: Final = 5
@@ -54,6 +57,9 @@ METER: Final[ContextVar[Meter]] = ContextVar("meter")
 class BoundedTls(sslproto.SSLProtocol):
     """Closes its connection once too much has come, or has taken too long to look at."""
 
+    round_seconds = 0.0
+    """How much TLS has taken in this round of the event loop, for all connections."""
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._received = 0
@@ -61,12 +67,34 @@ class BoundedTls(sslproto.SSLProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self._received += nbytes
-        if self._received <= TLS_BYTES:
-            begun, Meter.running = time.thread_time(), self._meter
-            super().buffer_updated(nbytes)
-            self._meter.seconds += time.thread_time() - begun
-            Meter.running = None
-        if self._received > TLS_BYTES or self._meter.seconds > MOST_SECONDS:
+        if self._received > TLS_BYTES:
+            self._cut_off()
+        else:
+            # Once it is there nobody else writes over it.
+            self._incoming.write(self._ssl_buffer_view[:nbytes])
+            self._look()
+
+    def _look(self) -> None:
+        """Look at what has come, in this round of the event loop or in a later one."""
+        if BoundedTls.round_seconds >= ROUND_SECONDS:
+            self._loop.call_soon(self._look)
+            return
+        if not BoundedTls.round_seconds:
+            self._loop.call_soon(BoundedTls._begin_round)
+        begun, Meter.running = time.thread_time(), self._meter
+        super().buffer_updated(0)
+        taken, Meter.running = time.thread_time() - begun, None
+        BoundedTls.round_seconds += taken
+        self._meter.seconds += taken
+        if self._meter.seconds > MOST_SECONDS:
+            self._cut_off()
+
+    @staticmethod
+    def _begin_round() -> None:
+        BoundedTls.round_seconds = 0.0
+
+    def _cut_off(self) -> None:
+        if self._transport is not None:
             cast(asyncio.Transport, self._transport).abort()
 
 

@@ -35,13 +35,15 @@ def records(content: bytes) -> bytes:
     return b"".join(b"\x16\x03\x03" + len(part).to_bytes(2, "big") + part for part in parts)
 
 
-def with_certificates(count: int) -> Talk:
-    """Answer as a server of TLS 1.2 with so many of these certificates."""
+def with_certificates(count: int, together: int = 1) -> Talk:
+    """Answer as a server of TLS 1.2 with so many of these certificates, and so many clients at the same moment."""
+    are_there = asyncio.Barrier(together)
     chain = (len(CERTIFICATE).to_bytes(3, "big") + CERTIFICATE) * count
     hello = b"\x03\x03" + os.urandom(32) + b"\0" + b"\xc0\x2f" + b"\0" + b"\0\x05\xff\x01\0\x01\0"
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(4096)
+        await are_there.wait()
         writer.write(records(message(2, hello)) + records(message(11, len(chain).to_bytes(3, "big") + chain)))
         with suppress(ConnectionError):
             await writer.drain()

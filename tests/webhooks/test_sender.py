@@ -112,6 +112,14 @@ async def test_a_handshake_that_takes_much_of_a_processor_is_given_up(sender: Se
         assert await sender.send(f"https://localhost:{port}/", HEADERS, b"", 15) == TOO_SLOW_TLS
 
 
+async def test_costly_handshakes_that_come_together_do_not_end_it(sender: Sender, receiver: Receiver) -> None:
+    async with listening(with_certificates(1, together=16)) as port:
+        url = f"https://localhost:{port}/"
+        attempts = [asyncio.create_task(sender.send(url, HEADERS, b"", 30)) for _ in range(16)]
+        assert await sender.send(receiver.url, HEADERS, b"", 30) == Outcome(200, "")
+        assert set(await asyncio.gather(*attempts)) == {TOO_SLOW_TLS}
+
+
 def test_makes_one_handshake_a_connection() -> None:
     # A second one could be as hostile, after the first one was a good one.
     assert tls_context().options & ssl.OP_NO_RENEGOTIATION
