@@ -57,6 +57,10 @@ METER: Final[ContextVar[Meter]] = ContextVar("meter")
 class BoundedTls(sslproto.SSLProtocol):
     """Closes its connection once too much has come, or has taken too long to look at."""
 
+    # Of asyncio's class, and not in its types.
+    _incoming: ssl.MemoryBIO
+    _ssl_buffer_view: memoryview
+
     round_seconds = 0.0
     """How much TLS has taken in this round of the event loop, for all connections."""
 
