@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,10 +13,9 @@ import psycopg
 import pytest
 
 from fw.database.embedded import Cluster
-from tests.support.load import more, under_load
+from tests.support.load import more, servers, under_load
 from tests.support.people import PASSWORD
 from tests.support.postgres import own_cluster, start_cluster, stop_cluster
-from tests.support.processes import Process, fw
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -42,14 +40,6 @@ def frozen(cluster: Cluster) -> Iterator[None]:
     finally:
         for process in processes:
             process.resume()
-
-
-@asynccontextmanager
-async def servers(folder: Path, number: int, url: str, **settings: str) -> AsyncIterator[list[Process]]:
-    """Run servers on one database."""
-    settings = {"DATABASE_URL": url, "FW_JWT_SECRET": "s" * 32, "FW_RATE_LIMITS": "off", "FW_LOG_LEVEL": "WARNING", **settings}
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(fw("serve", folder=folder, **settings)) for _ in range(number)]
 
 
 def a_name() -> str:

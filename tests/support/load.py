@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from tests.support.people import PASSWORD
+from tests.support.processes import Process, fw
 from tests.support.waiting import until
 
 QUIET = aiohttp.ClientTimeout(total=20)
@@ -191,3 +193,11 @@ async def check(account: Account, senders: Sequence[Sender], readers: Sequence[R
     for reader in readers:
         assert reader.faults == []
         assert reader.state == items
+
+
+@asynccontextmanager
+async def servers(folder: Path, number: int, url: str, **settings: str) -> AsyncIterator[list[Process]]:
+    """Run servers on one database."""
+    settings = {"DATABASE_URL": url, "FW_JWT_SECRET": "s" * 32, "FW_RATE_LIMITS": "off", "FW_LOG_LEVEL": "WARNING", **settings}
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(fw("serve", folder=folder, **settings)) for _ in range(number)]
