@@ -45,7 +45,7 @@ DEEPEST: Final = 20
 NOWHERE: Final = URL("/-")
 """The target in the place of one that no route has."""
 KEPT_BYTES: Final = 8 * 1024
-"""How long the head of a request may be whose connection is kept: the parser keeps it until the next one comes."""
+"""How long the head or the trailers of a request may be whose connection is kept: the parser keeps them until the next one."""
 IDLE_CLOSED: Final = 16
 """How many idle connections at least make room for new ones."""
 IDLE_SECONDS: Final = 0.1
@@ -58,14 +58,15 @@ def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
     """Return a request's head with a target that takes little time to look at, and without keep-alive if it is long.
 
     aiohttp decodes the host of an absolute target (RFC 9112, 3.2.2), which takes 0.4 s for 8 kB of punycode; nobody here asks
-    for it. Its router takes 18 ms for a path of 8,000 slashes. The size is that of the head and of what came with it.
+    for it. Its router takes 18 ms for a path of 8,000 slashes. The size is that of the head, and of what came with it but for bodies.
     """
     url = message.url.relative() if message.url.absolute else message.url
     if url.raw_path.count("/") > DEEPEST:
         url = NOWHERE
     if url is not message.url:
         message = message._replace(url=url)
-    if size > KEPT_BYTES and len(message.path) + length(message.raw_headers) > KEPT_BYTES:
+    # What a body in chunks has beside its bytes may be trailers.
+    if size > KEPT_BYTES and (message.chunked or len(message.path) + length(message.raw_headers) > KEPT_BYTES):
         message = message._replace(should_close=True)
     return message
 
@@ -74,6 +75,7 @@ class ProblemHandler(RequestHandler):
     """Answers invalid HTTP with a problem too, and can close connections that are silent or stalled."""
 
     __slots__ = (
+        "_beside",
         "_body",
         "_is_cut",
         "_lines",
@@ -103,8 +105,8 @@ class ProblemHandler(RequestHandler):
         self._received = self._lines = 0
         self._body: StreamReader = EMPTY_PAYLOAD
         self._is_cut = False
-        self.head_size = 0
-        """At most so long is the head of the last request."""
+        # How many bytes of the request are not its body's, and how many were when its head had come.
+        self._beside = self.head_size = 0
 
     def data_received(self, data: bytes) -> None:
         """Parse no more of what a client sends than honest ones need: each byte takes time, and each chunk of a body."""
@@ -126,14 +128,20 @@ class ProblemHandler(RequestHandler):
             self._refuse_body()
         else:
             count, was_body, was_whole = self._request_count, not self._body.is_eof(), not self._received
+            body, body_size = self._body, self._body.total_bytes
             super().data_received(data)
+            self._beside += size - body.total_bytes + body_size
             if self._request_count != count:
                 # More requests may have come at once: the last one may have more to come.
                 self._body = self._messages[-1][1]
-                self.head_size = self._received + size
+                self.head_size = self._beside - self._body.total_bytes
                 self._received, self._lines = 0 if self._body.is_eof() else 1, 0
+                self._beside = self.head_size if self._received else 0
             elif was_body and self._body.is_eof():
                 self._received = self._lines = 0
+                if self._beside - self.head_size > KEPT_BYTES:
+                    self._cut()
+                self._beside = 0
             else:
                 self._received += size
                 self._lines += lines

@@ -22,7 +22,7 @@ from tests.bench.bench import MOST_ITEMS, Bench
 from tests.bench.cluster import Cluster, run_cluster
 from tests.bench.load import Missing, find_wrk
 from tests.bench.report import Section
-from tests.bench.sections import growth, lists, live, logins, submissions, watching
+from tests.bench.sections import costs, growth, lists, live, logins, submissions, watching
 
 SECTIONS: Final[Mapping[str, Callable[[Bench], Awaitable[Section]]]] = {
     "a": submissions.run,
@@ -31,6 +31,7 @@ SECTIONS: Final[Mapping[str, Callable[[Bench], Awaitable[Section]]]] = {
     "d": logins.run,
     "e": growth.run,
     "f": watching.run,
+    "g": costs.run,
 }
 PACKAGES: Final = ("aiohttp", "asyncpg", "uvloop", "fastapi", "uvicorn", "sqlalchemy", "psycopg2-binary")
 

@@ -64,6 +64,37 @@ async def test_an_idle_connection_keeps_neither_the_last_body_nor_the_last_answe
     writer.close()
 
 
+CHUNKED = b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+TRAILERS = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 5000) for number in range(10)) + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [CHUNKED + b"0\r\n" + TRAILERS],
+        [CHUNKED, b"0\r\n" + TRAILERS],
+        [CHUNKED + b"ea60\r\n" + b"a" * 60_000, b"\r\n0\r\n" + TRAILERS],
+        [CHUNKED + b"0\r\n" + TRAILERS[:20_000], TRAILERS[20_000:]],
+    ],
+    ids=["at once", "after the head", "after a body", "in two parts"],
+)
+async def test_a_connection_is_not_kept_after_long_trailers(runner: Runner, parts: list[bytes]) -> None:
+    """The parser keeps them as it does the head."""
+    reader, writer = await connect(runner, *parts)
+    assert (await asyncio.wait_for(reader.read(), 20)).count(b"HTTP/1.1 404 ") == 1
+    writer.close()
+
+
+async def test_a_connection_is_kept_after_long_bodies_and_short_trailers(runner: Runner) -> None:
+    body = b"ea60\r\n" + b"a" * 60_000 + b"\r\n0\r\nX: y\r\n\r\n"
+    reader, writer = await connect(runner, CHUNKED + body, CHUNKED, body[:30_000], body[30_000:], CHUNKED, body)
+    for _ in range(3):
+        assert b"HTTP/1.1 404 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n{"), 20)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"HTTP/1.1 200 " in await asyncio.wait_for(reader.readuntil(b'"ok"'), 20)
+    writer.close()
+
+
 @pytest.mark.parametrize(("count", "are_closed"), [(IDLE_CLOSED, True), (IDLE_CLOSED - 1, False)])
 async def test_many_requests_that_do_not_become_whole_make_room_before_idle_connections(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, count: int, are_closed: bool
