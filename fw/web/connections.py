@@ -58,7 +58,7 @@ def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
     """Return a request's head with a target that takes little time to look at, and without keep-alive if it is long.
 
     aiohttp decodes the host of an absolute target (RFC 9112, 3.2.2), which takes 0.4 s for 8 kB of punycode; nobody here asks
-    for it. Its router takes 18 ms for a path of 8,000 slashes. The size is that of the head, and of what came with it but for bodies.
+    for it. Its router takes 18 ms for a path of 8,000 slashes. The size is that of the head and what came with it, but bodies.
     """
     url = message.url.relative() if message.url.absolute else message.url
     if url.raw_path.count("/") > DEEPEST:

@@ -277,7 +277,7 @@ async def test_retries_a_read_whose_connection_was_killed(
         async def waits() -> Any:
             return await sql.fetchval(WAITING)
 
-        await sql.execute("SELECT pg_terminate_backend($1)", await until(waits, "the read to wait"))
+        await sql.execute("SELECT pg_terminate_backend($1::integer)", await until(waits, "the read to wait"))
     await body(await reading)
 
 
