@@ -227,6 +227,10 @@ class ProblemHandler(RequestHandler):
         """Log a request, and let go of it: the connection has it, and the response, until the next one comes."""
         super().log_access(request, response, time)
         request._state.clear()
+        body = request._payload
+        if body.is_eof() and not body.at_eof() and body.exception() is None:
+            # It came whole, and nobody has read it.
+            body.read_nowait()
         if isinstance(response, web.Response):
             response._body = None
 
