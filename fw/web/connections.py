@@ -32,7 +32,7 @@ UNTAKEN_BYTES: Final = 64 * 1024 * 1024
 ENDING_SECONDS: Final = 3.0
 """How long a client may take nothing of its response when the server stops."""
 UNFINISHED_BYTES: Final = 32 * 1024 * 1024
-"""How much may have come of all requests that are not whole yet: some 500 of the longest, and twice that of memory."""
+"""How much may have come of all requests that are not answered: some 500 of the longest, and twice that of memory."""
 REQUEST_BYTES: Final = 128 * 1024
 """After so much of one request no more is parsed. A body has 64 KiB; the rest is for heads and for the sizes of chunks."""
 REQUEST_LINES: Final = 1200
@@ -147,9 +147,11 @@ class ProblemHandler(RequestHandler):
                 self._lines += lines
                 if self._received > REQUEST_BYTES:
                     self._cut()
-            if self._received:
+            is_at_work = self._request_in_progress
+            if self._received or size > KEPT_BYTES or (is_at_work and self._messages):
                 self._unfinished.add(self, size, self._loop.time())
-            elif not was_whole:
+            elif not was_whole and not is_at_work and not self._messages:
+                # The rest of a body, after the answer.
                 self._unfinished.discard(self)
         return not self._is_cut
 
@@ -226,6 +228,8 @@ class ProblemHandler(RequestHandler):
     def log_access(self, request: web.BaseRequest, response: web.StreamResponse, time: float | None) -> None:
         """Log a request, and let go of it: the connection has it, and the response, until the next one comes."""
         super().log_access(request, response, time)
+        if not self._received and not self._messages:
+            self._unfinished.discard(self)
         request._state.clear()
         body = request._payload
         if body.is_eof() and not body.at_eof() and body.exception() is None:

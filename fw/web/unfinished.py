@@ -1,4 +1,4 @@
-"""Bounds the memory of requests that have not come whole: anybody may begin any number of them."""
+"""Bounds the memory of requests that are not answered: anybody may begin any number of them, or send more than are answered."""
 
 import asyncio
 from itertools import islice
@@ -11,9 +11,10 @@ class Connection(Protocol):
 
 
 class Unfinished:
-    """The connections whose requests have not come whole. If these have too many bytes in all, the oldest are closed.
+    """The connections whose requests are not whole, long, or wait for their turn. If these have too many bytes in all, the
+    oldest are closed.
 
-    Honest ones are whole within a moment, so those that are meant to fill the memory are the oldest.
+    Honest ones are answered within a moment, so those that are meant to fill the memory are the oldest.
     """
 
     def __init__(self, most: int) -> None:
@@ -46,5 +47,5 @@ class Unfinished:
             connection.transport.abort()
 
     def discard(self, connection: Connection) -> None:
-        """Forget a connection: its request has come whole, or it is closed."""
+        """Forget a connection: its requests are answered, or it is closed."""
         self.size -= self._sizes.pop(connection, (0, 0.0))[0]

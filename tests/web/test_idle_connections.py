@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from fw.config import Config
 from fw.server import Runner, make_runner
 from fw.web import connections
 from fw.web.connections import IDLE_CLOSED, ProblemHandler, ProblemServer
 from fw.web.request import BODY
+from tests.support.people import register
 from tests.support.waiting import until
 
 HALF = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
@@ -82,6 +83,33 @@ async def test_an_idle_connection_keeps_no_body_that_nobody_read(runner: Runner)
         assert (await kept_by(handler))["payload"]._size == 0
     writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     assert b"HTTP/1.1 200 " in await asyncio.wait_for(reader.readuntil(b'"ok"'), 20)
+    writer.close()
+
+
+async def test_requests_that_wait_for_their_turn_count_until_they_are_answered(runner: Runner) -> None:
+    """600 connections whose first answer was not read took 1.9 GB."""
+    port = runner.addresses[0][1]
+    async with ClientSession() as http:
+        token = (await register(http, f"http://127.0.0.1:{port}"))["Authorization"]
+    fields = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 7000) for number in range(3))
+    poll = f"GET /api/feedback/changes?since=0&wait=1 HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode()
+    reader, writer = await connect(runner, poll)
+    for _ in range(6):
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.01)
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n")
+    unfinished = server_of(runner).unfinished
+
+    async def are_counted() -> bool:
+        return unfinished.size > 20_000
+
+    async def are_forgotten() -> bool:
+        return unfinished.size == 0
+
+    await until(are_counted)
+    # The last head is long: with its answer the connection ends.
+    assert (await asyncio.wait_for(reader.read(), 20)).count(b"HTTP/1.1 200 ") == 8
+    await until(are_forgotten)
     writer.close()
 
 

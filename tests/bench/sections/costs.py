@@ -5,7 +5,7 @@ With FW_TEST_CITUS_URL the same on a Citus cluster, whose servers have to be on 
 
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from tests.bench.bench import Bench, Site
 from tests.bench.calls import newest, submission
 from tests.bench.client import Request
 from tests.bench.cluster import Store
-from tests.bench.load import Candidate
+from tests.bench.load import Candidate, Missing
 from tests.bench.processors import Processors, postmaster
 from tests.bench.report import Section
 from tests.bench.servers import serve
@@ -28,6 +28,7 @@ USERS: Final = 200
 ITEMS: Final = 200_000
 SOCKETS_EACH: Final = 10
 SHARDS: Final = 32
+PEERS: Final = ("go", "plain", "bare")
 CONNECTIONS: Final = 64
 WARM_UP_SECONDS: Final = 2
 ROUNDS: Final = 3
@@ -39,6 +40,12 @@ async def run(bench: Bench) -> Section:
         await measure(section, bench, "one PostgreSQL", site, {"PostgreSQL": postmaster(site.store.url)})
         stored = size_of(site.store)
     section.rows.append({"on": "one PostgreSQL", "what": "an item, stored", "of": "disk", "cost": stored, "unit": "bytes"})
+    for name in PEERS:
+        with suppress(Missing):
+            async with bench.site(name, accounts=USERS) as site:
+                processors = Processors({"service": site.server.pid, "PostgreSQL": postmaster(site.store.url)})
+                costs = await cost(bench, site, processors, [submission(who) for who in site.accounts], 201)
+            add(section, name, "a submission", costs)
     if CLUSTER:
         async with spread_site(bench) as site:
             nodes = citus.nodes_of(site.store.url)
@@ -76,10 +83,12 @@ async def measure(section: Section, bench: Bench, where: str, site: Site, server
         told = await cost(bench, site, processors, [submission(who) for who in site.accounts[:20]], 201)
     event = {"service": (told["service"] - sent["service"]) / SOCKETS_EACH}
     for what, costs in (("a submission", sent), ("a list of 20", read), ("an event to a socket", event)):
-        section.rows += [
-            {"on": where, "what": what, "of": server, "cost": microseconds, "unit": "us"}
-            for server, microseconds in costs.items()
-        ]
+        add(section, where, what, costs)
+
+
+def add(section: Section, where: str, what: str, costs: Mapping[str, float]) -> None:
+    for server, microseconds in costs.items():
+        section.rows.append({"on": where, "what": what, "of": server, "cost": microseconds, "unit": "us"})
 
 
 async def cost(bench: Bench, site: Site, processors: Processors, requests: Sequence[Request], status: int) -> dict[str, float]:
