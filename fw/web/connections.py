@@ -186,6 +186,15 @@ class ProblemHandler(RequestHandler):
         if self._waiter is not None and not self._messages:
             self.force_close()
 
+    def drop(self) -> None:
+        """Close the connection at once, parse no more of what comes until it is, and let go of the requests that wait."""
+        self._is_cut = True
+        while len(self._messages) > 1:
+            # The first one may be about to have its turn.
+            self._messages.pop()
+        if self.transport is not None:
+            self.transport.abort()
+
     def close_if_silent(self, now: float) -> None:
         """Close a connection whose first request does not come in time; between requests aiohttp does so itself."""
         is_first = self._current_request is None and not self._request_count

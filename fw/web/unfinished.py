@@ -1,13 +1,12 @@
 """Bounds the memory of requests that are not answered: anybody may begin any number of them, or send more than are answered."""
 
-import asyncio
 from itertools import islice
 from typing import Protocol
 
 
 class Connection(Protocol):
-    @property
-    def transport(self) -> asyncio.Transport | None: ...
+    def drop(self) -> None:
+        """Close it at once, and let go of what has come."""
 
 
 class Unfinished:
@@ -43,8 +42,7 @@ class Unfinished:
 
     def _close(self, connection: Connection) -> None:
         self.discard(connection)
-        if connection.transport is not None:
-            connection.transport.abort()
+        connection.drop()
 
     def discard(self, connection: Connection) -> None:
         """Forget a connection: its requests are answered, or it is closed."""

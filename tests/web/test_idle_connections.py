@@ -1,6 +1,7 @@
 """Connections between two requests: what they keep in memory, and when they make room."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -110,6 +111,22 @@ async def test_requests_that_wait_for_their_turn_count_until_they_are_answered(r
     # The last head is long: with its answer the connection ends.
     assert (await asyncio.wait_for(reader.read(), 20)).count(b"HTTP/1.1 200 ") == 8
     await until(are_forgotten)
+    writer.close()
+
+
+async def test_a_connection_that_has_to_make_room_takes_nothing_more(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop may read some megabytes of a connection before it closes it."""
+    server = server_of(runner)
+    reader, writer = await connect(runner, HALF)
+    (handler,) = handlers(runner)
+    monkeypatch.setattr(server.unfinished, "_most", 50_000)
+    handler.data_received(b"a" * 60_000)
+    assert server.unfinished.size == 0
+    for _ in range(100):
+        handler.data_received(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert len(handler._messages) == 0
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 20) == b""
     writer.close()
 
 
