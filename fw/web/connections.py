@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from heapq import nsmallest
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Final
 
@@ -71,6 +72,15 @@ def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
     return message
 
 
+def least_size(request: tuple[Any, StreamReader]) -> int:
+    """Return at least how many bytes a whole request had, without what stands between its parts."""
+    message, body = request
+    if not isinstance(message, RawRequestMessage):
+        # The connection ends with what could not be parsed.
+        return body.total_bytes
+    return len(message.path) + length(message.raw_headers) + body.total_bytes
+
+
 class ProblemHandler(RequestHandler):
     """Answers invalid HTTP with a problem too, and can close connections that are silent or stalled."""
 
@@ -132,16 +142,9 @@ class ProblemHandler(RequestHandler):
             super().data_received(data)
             self._beside += size - body.total_bytes + body_size
             if self._request_count != count:
-                # More requests may have come at once: the last one may have more to come.
-                self._body = self._messages[-1][1]
-                self.head_size = self._beside - self._body.total_bytes
-                self._received, self._lines = 0 if self._body.is_eof() else 1, 0
-                self._beside = self.head_size if self._received else 0
+                self._begin(self._request_count - count)
             elif was_body and self._body.is_eof():
-                self._received = self._lines = 0
-                if self._beside - self.head_size > KEPT_BYTES:
-                    self._cut()
-                self._beside = 0
+                self._end(size - body.total_bytes + body_size)
             else:
                 self._received += size
                 self._lines += lines
@@ -154,6 +157,29 @@ class ProblemHandler(RequestHandler):
                 # The rest of a body, after the answer.
                 self._unfinished.discard(self)
         return not self._is_cut
+
+    def _begin(self, count: int) -> None:
+        """Note that so many heads have come. The last request may have more to come, or the next one may have begun."""
+        self._lines = 0
+        self._body = self._messages[-1][1]
+        self.head_size = self._beside - self._body.total_bytes
+        if not self._body.is_eof():
+            self._received, self._beside = 1, self.head_size
+            return
+        rest = 0
+        if self._beside > KEPT_BYTES:
+            rest = self._beside - sum(map(least_size, islice(reversed(self._messages), count)))
+        self._received = self._beside = rest if rest > KEPT_BYTES else 0
+
+    def _end(self, beside: int) -> None:
+        """Note that a body is whole, whose last piece has so many bytes that are not the body's."""
+        self._received = self._lines = 0
+        if not self._comes_in_chunks:
+            # They are of the next head.
+            self._received = beside
+        elif self._beside - self.head_size > KEPT_BYTES:
+            self._cut()
+        self._beside = beside
 
     @property
     def _comes_in_chunks(self) -> bool:

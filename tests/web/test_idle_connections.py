@@ -161,6 +161,49 @@ async def test_a_connection_is_kept_after_long_bodies_and_short_trailers(runner:
     writer.close()
 
 
+LONG_HEAD = b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 8000) for n in range(5)) + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "first", [b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", b""], ids=["body", "request"]
+)
+async def test_a_head_that_begins_with_the_end_of_what_came_before_counts(runner: Runner, first: bytes) -> None:
+    reader, writer = await connect(runner, first)
+    (handler,) = handlers(runner)
+    if first:
+        assert b"HTTP/1.1 200 " in await asyncio.wait_for(reader.readuntil(b'"ok"'), 20)
+    handler.data_received((b"a" * 10 if first else b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") + LONG_HEAD[:-2])
+    assert server_of(runner).unfinished.size > 40_000
+    handler.data_received(LONG_HEAD[-2:])
+    # Its own 400 ends the connection.
+    assert (await asyncio.wait_for(reader.read(), 20)).count(b"HTTP/1.1 400 ") == 1
+    writer.close()
+
+
+async def test_a_short_request_counts_no_more_once_it_is_answered(runner: Runner) -> None:
+    asked = b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n" + b"a" * 10
+    reader, writer = await connect(runner)
+    for parts in (
+        [asked],
+        [asked[:-5], asked[-5:]],
+        [asked * 3],
+        [asked[:-5], asked[-5:] + asked],
+        [CHUNKED, b"1\r\na\r\n0\r\n\r\n"],
+    ):
+        for part in parts:
+            writer.write(part)
+            await asyncio.sleep(0.02)
+    answers = b""
+    while answers.count(b"HTTP/1.1 ") < 8:
+        answers += await asyncio.wait_for(reader.read(65536), 20)
+
+    async def are_forgotten() -> bool:
+        return server_of(runner).unfinished.size == 0 and handlers(runner)[0].idle_until is not None
+
+    await until(are_forgotten)
+    writer.close()
+
+
 @pytest.mark.parametrize(("count", "are_closed"), [(IDLE_CLOSED, True), (IDLE_CLOSED - 1, False)])
 async def test_many_requests_that_do_not_become_whole_make_room_before_idle_connections(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, count: int, are_closed: bool
