@@ -593,8 +593,11 @@ def test_says_which_program_to_install(
     assert list(tmp_path.glob("*.dump")) == []
 
 
-def test_says_that_a_file_needs_a_newer_program(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, own = Config(database_url=database_url), embedded.programs()
+def test_says_that_a_file_needs_a_newer_program(
+    make_database: MakeDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, own = Config(database_url=make_database()), embedded.programs()
+    migrate(config)
     monkeypatch.setattr(embedded, "programs", lambda: {18: own[18]})
     backup(config, tmp_path / "all.dump", quiet())
     monkeypatch.setattr(embedded, "programs", lambda: {16: own[16]})
