@@ -90,6 +90,7 @@ class ProblemHandler(RequestHandler):
         "_is_cut",
         "_lines",
         "_made_at",
+        "_open",
         "_received",
         "_seen_at",
         "_seen_request",
@@ -107,6 +108,8 @@ class ProblemHandler(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._made_at = self._seen_at = self._loop.time()
+        # That of a connection which is to be closed, and is still open.
+        self._open: asyncio.Transport | None = None
         self._seen_request: web.BaseRequest | None = None
         self._seen_taken = self._taken = 0
         self.taken_lately = 0
@@ -200,6 +203,7 @@ class ProblemHandler(RequestHandler):
                 body._buffer.clear()
         super().connection_lost(exc)
         self._body = EMPTY_PAYLOAD
+        self._open = None
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Resume after a pause. aiohttp calls this for every body, and would have the parser run once more."""
@@ -218,8 +222,17 @@ class ProblemHandler(RequestHandler):
         while len(self._messages) > 1:
             # The first one may be about to have its turn.
             self._messages.pop()
-        if self.transport is not None:
-            self.transport.abort()
+        self.abort()
+
+    def force_close(self) -> None:
+        """Close the connection when the client has taken what waits for it, which may be never: it is still looked at."""
+        self._open = self.transport or self._open
+        super().force_close()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        if (transport := self.transport or self._open) is not None:
+            transport.abort()
 
     def close_if_silent(self, now: float) -> None:
         """Close a connection whose first request does not come in time; between requests aiohttp does so itself."""
@@ -238,15 +251,16 @@ class ProblemHandler(RequestHandler):
     def close_if_dead(self) -> None:
         """Close a connection whose task has ended by an error: nobody else would."""
         if self.transport is not None and self._task_handler is not None and self._task_handler.done():
-            self.transport.abort()
+            self.abort()
 
     def close_if_stalled(self, now: float, seconds: float) -> int:
         """Close a connection whose client takes its response too slowly. Returns how much of that waits."""
-        if self.transport is None:
+        transport = self.transport or self._open
+        if transport is None:
             return 0
-        waiting = self.transport.get_write_buffer_size()
+        waiting = transport.get_write_buffer_size()
         request = self._current_request
-        taken = (request.writer.output_size if request else 0) - (waiting and not_taken(self.transport))
+        taken = (request.writer.output_size if request else 0) - (waiting and not_taken(transport))
         if not waiting or request is not self._seen_request:
             self._seen_at, self._seen_request, self._seen_taken = now, request, taken
             # So much at the first look: who is meant to be fast has taken something.
@@ -255,7 +269,7 @@ class ProblemHandler(RequestHandler):
             self.taken_lately = taken - self._taken
             if now - self._seen_at >= seconds:
                 if taken - self._seen_taken < LEAST_BYTES_A_SECOND * seconds:
-                    self.transport.abort()
+                    self.abort()
                 self._seen_at, self._seen_taken = now, taken
         self._taken = taken
         return waiting
@@ -367,6 +381,6 @@ class ProblemServer(web.Server):
         if excess > 0:
             waiting.sort(key=lambda one: one[0].taken_lately)
             for handler, size in waiting:
-                if excess > 0 and handler.transport is not None:
-                    handler.transport.abort()
+                if excess > 0:
+                    handler.abort()
                     excess -= size

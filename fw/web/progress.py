@@ -17,7 +17,7 @@ def not_taken(transport: asyncio.Transport) -> int:
     """
     waiting = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")
-    if sys.platform != "linux" or sock is None or transport.is_closing():
+    if sys.platform != "linux" or sock is None or (transport.is_closing() and not waiting):
         return waiting
     try:
         (unacknowledged,) = SIZE.unpack(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(SIZE.size)))

@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--json", type=Path, metavar="FILE", help="write what was found as JSON")
     found.add_argument("--plot", type=Path, metavar="FILE", help="draw section a as SVG")
+    found.add_argument("--plot-costs", type=Path, metavar="FILE", help="draw section g as SVG")
     return found
 
 
@@ -93,8 +94,9 @@ async def measure(cluster: Cluster, folder: Path, options: argparse.Namespace) -
 
 def main() -> int:
     options = parser().parse_args()
-    if options.plot and "a" not in options.only:
-        parser().error("--plot needs section a")
+    for asked, key in ((options.plot, "a"), (options.plot_costs, "g")):
+        if asked and key not in options.only:
+            parser().error(f"section {key} is needed for that drawing")
     # Whoever ends this ends what it has started, too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -114,7 +116,9 @@ def main() -> int:
         data = {"machine": about, "seconds": options.seconds, "sections": {key: part.data() for key, part in found.items()}}
         options.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     if options.plot:
-        options.plot.write_text(plot.draw(found["a"]), encoding="utf-8")
+        options.plot.write_text(plot.submissions(found["a"]), encoding="utf-8")
+    if options.plot_costs:
+        options.plot_costs.write_text(plot.costs(found["g"]), encoding="utf-8")
     return 0
 
 

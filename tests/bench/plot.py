@@ -1,14 +1,15 @@
-"""A bar chart of submissions a second, as an SVG that is readable on light and on dark pages."""
+"""Bar charts of what was measured, as SVG that is readable on light and on dark pages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from tests.bench.report import Section
+from tests.bench.sections.costs import PLAIN, SPREAD
 
 WIDTH: Final = 760
-NAMES: Final = 150
-BARS: Final = 500
+NAMES: Final = 190
+BARS: Final = 470
 BAR: Final = 16
 GAP: Final = 18
 TOP: Final = 74
@@ -24,14 +25,35 @@ STYLE: Final = """
 """
 
 
-def draw(section: Section) -> str:
-    """Draw the rows of submissions: a group for each candidate, a bar for each number of connections."""
-    names = list(dict.fromkeys(row["candidate"] for row in section.rows))
-    levels = list(dict.fromkeys(row["connections"] for row in section.rows))
-    step = len(levels) * BAR + GAP
-    height = TOP + len(names) * step + BOTTOM
-    most = max(row["a second"] for row in section.rows)
-    title = "Submissions a second, stored and acknowledged (bare stores nothing)"
+Groups = Mapping[str, Mapping[str, float]]
+"""Figures by what they are of, which is a group, and by what each bar of it is of."""
+
+
+def submissions(section: Section) -> str:
+    """Draw the rows of section a: a group for each candidate, a bar for each number of connections."""
+    groups: dict[str, dict[str, float]] = {}
+    for row in section.rows:
+        level = f"{row['connections']} connection{'s' if row['connections'] > 1 else ''}"
+        groups.setdefault(row["candidate"], {})[level] = row["a second"]
+    return draw("Submissions a second, stored and acknowledged (bare stores nothing)", groups)
+
+
+def costs(section: Section) -> str:
+    """Draw the rows of section g that are of the service itself: a group for what is done where, a bar for each server."""
+    groups: dict[str, dict[str, float]] = {}
+    for row in section.rows:
+        if row["unit"] == "us" and row["what"] in ("a submission", "a list of 20") and row["on"] in (PLAIN, SPREAD):
+            server = "nodes" if row["of"].startswith("node") else row["of"]
+            group = groups.setdefault(f"{row['what']}, {'one server' if row['on'] == PLAIN else 'Citus'}", {})
+            group[server] = group.get(server, 0.0) + row["cost"]
+    return draw("Microseconds of a processor, by server", groups)
+
+
+def draw(title: str, groups: Groups) -> str:
+    labels = list(dict.fromkeys(label for bars in groups.values() for label in bars))
+    count = sum(map(len, groups.values()))
+    height = TOP + count * BAR + len(groups) * GAP + BOTTOM
+    most = max(figure for bars in groups.values() for figure in bars.values())
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img">',
@@ -40,26 +62,29 @@ def draw(section: Section) -> str:
             # Its own background: the page's scheme and the reader's may differ.
             f'<rect class="page" width="{WIDTH}" height="{height}" rx="6"/>',
             f'<text class="title" x="20" y="30">{escape(title)}</text>',
-            *legend(levels),
-            *(line for n, name in enumerate(names) for line in group(section, name, TOP + n * step, most)),
+            *legend(labels),
+            *all_bars(groups, labels, most),
             "</svg>",
             "",
         ]
     )
 
 
-def legend(levels: Sequence[int]) -> Iterator[str]:
-    for n, connections in enumerate(levels):
+def legend(labels: Sequence[str]) -> Iterator[str]:
+    for n, label in enumerate(labels):
         x = NAMES + n * 130
         yield f'<rect class="b{n}" x="{x}" y="45" width="11" height="11" rx="2"/>'
-        yield f'<text class="small" x="{x + 17}" y="55">{connections} connection{"s" if connections > 1 else ""}</text>'
+        yield f'<text class="small" x="{x + 17}" y="55">{escape(label)}</text>'
 
 
-def group(section: Section, name: str, top: int, most: float) -> Iterator[str]:
-    rows: list[Any] = [row for row in section.rows if row["candidate"] == name]
-    middle = top + len(rows) * BAR / 2 + 4
-    yield f'<text x="{NAMES - 12}" y="{middle:g}" text-anchor="end">{escape(name)}</text>'
-    for n, row in enumerate(rows):
-        y, width = top + n * BAR, max(1.0, row["a second"] / most * BARS)
-        yield f'<rect class="b{n}" x="{NAMES}" y="{y}" width="{width:.1f}" height="{BAR - 2}" rx="2"/>'
-        yield f'<text class="small" x="{NAMES + width + 6:.1f}" y="{y + 11.5:g}">{row["a second"]:,.0f}</text>'
+def all_bars(groups: Groups, labels: Sequence[str], most: float) -> Iterator[str]:
+    y = TOP
+    for name, bars in groups.items():
+        middle = y + len(bars) * BAR / 2 + 4
+        yield f'<text x="{NAMES - 12}" y="{middle:g}" text-anchor="end">{escape(name)}</text>'
+        for label, figure in bars.items():
+            width = max(1.0, figure / most * BARS)
+            yield f'<rect class="b{labels.index(label)}" x="{NAMES}" y="{y}" width="{width:.1f}" height="{BAR - 2}" rx="2"/>'
+            yield f'<text class="small" x="{NAMES + width + 6:.1f}" y="{y + 11.5:g}">{figure:,.0f}</text>'
+            y += BAR
+        y += GAP

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -128,6 +129,32 @@ async def test_a_connection_that_has_to_make_room_takes_nothing_more(runner: Run
     with contextlib.suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), 20) == b""
     writer.close()
+
+
+async def test_a_connection_that_is_to_be_closed_is_closed_if_the_client_takes_nothing(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kept 250 kB, and its descriptor, for as long as the client liked."""
+    monkeypatch.setattr(connections, "STALLED_SECONDS", 0.2)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, runner.addresses[0][:2])
+    await loop.sock_sendall(sock, b"GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+
+    async def waits() -> bool:
+        return any(each.transport and each.transport.get_write_buffer_size() for each in handlers(runner))
+
+    await until(waits)
+    (handler,) = handlers(runner)
+    handler.force_close()
+
+    async def is_gone() -> bool:
+        return not handlers(runner)
+
+    await until(is_gone)
+    sock.close()
 
 
 CHUNKED = b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

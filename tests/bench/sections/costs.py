@@ -28,6 +28,8 @@ USERS: Final = 200
 ITEMS: Final = 200_000
 SOCKETS_EACH: Final = 10
 SHARDS: Final = 32
+PLAIN: Final = "one PostgreSQL"
+SPREAD: Final = "Citus"
 PEERS: Final = ("go", "plain", "bare")
 CONNECTIONS: Final = 64
 WARM_UP_SECONDS: Final = 2
@@ -37,9 +39,9 @@ ROUNDS: Final = 3
 async def run(bench: Bench) -> Section:
     section = Section("(g) what one of each costs: microseconds of a processor, and bytes")
     async with bench.site("fw", accounts=USERS, items=ITEMS) as site:
-        await measure(section, bench, "one PostgreSQL", site, {"PostgreSQL": postmaster(site.store.url)})
+        await measure(section, bench, PLAIN, site, {"PostgreSQL": postmaster(site.store.url)})
         stored = size_of(site.store)
-    section.rows.append({"on": "one PostgreSQL", "what": "an item, stored", "of": "disk", "cost": stored, "unit": "bytes"})
+    section.rows.append({"on": PLAIN, "what": "an item, stored", "of": "disk", "cost": stored, "unit": "bytes"})
     for name in PEERS:
         with suppress(Missing):
             async with bench.site(name, accounts=USERS) as site:
@@ -53,7 +55,7 @@ async def run(bench: Bench) -> Section:
                 "coordinator" if group == 0 else f"node {group}": postmaster(citus.url_of(site.store.url, address=(host, port)))
                 for host, port, group in nodes
             }
-            await measure(section, bench, f"Citus, {len(nodes) - 1} nodes", site, servers)
+            await measure(section, bench, SPREAD, site, servers)
     return section
 
 
