@@ -47,6 +47,8 @@ NOWHERE: Final = URL("/-")
 """The target in the place of one that no route has."""
 KEPT_BYTES: Final = 8 * 1024
 """How long the head or the trailers of a request may be whose connection is kept: the parser keeps them until the next one."""
+KEPT_FIELDS: Final = 64
+"""How many fields it may have: each takes some 400 bytes, however short it is."""
 IDLE_CLOSED: Final = 16
 """How many idle connections at least make room for new ones."""
 IDLE_SECONDS: Final = 0.1
@@ -67,7 +69,8 @@ def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
     if url is not message.url:
         message = message._replace(url=url)
     # What a body in chunks has beside its bytes may be trailers.
-    if size > KEPT_BYTES and (message.chunked or len(message.path) + length(message.raw_headers) > KEPT_BYTES):
+    is_long = size > KEPT_BYTES and (message.chunked or len(message.path) + length(message.raw_headers) > KEPT_BYTES)
+    if is_long or len(message.raw_headers) > KEPT_FIELDS:
         message = message._replace(should_close=True)
     return message
 
@@ -358,7 +361,8 @@ class ProblemServer(web.Server):
         if len(idle) < IDLE_CLOSED:
             self._few_until = now + IDLE_SECONDS
         for _, handler in nsmallest(max(IDLE_CLOSED, len(idle) // 64), idle, key=itemgetter(0)):
-            handler.force_close()
+            # Not when its client has taken the last answer: that may be never.
+            handler.abort()
 
     def pre_shutdown(self) -> None:
         self.is_ending = True

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -44,6 +45,36 @@ async def connect(runner: Runner, *parts: bytes) -> tuple[asyncio.StreamReader, 
         writer.write(part)
         await asyncio.sleep(0.02)
     return reader, writer
+
+
+@asynccontextmanager
+async def unread(runner: Runner) -> AsyncIterator[ProblemHandler]:
+    """Ask for something long, and do not read the answer."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, runner.addresses[0][:2])
+
+    async def is_there() -> bool:
+        return len(handlers(runner)) == 1
+
+    await until(is_there)
+    (handler,) = handlers(runner)
+    assert handler.transport is not None
+    # The kernel takes little of the answer: most of it waits in this process, and nobody waits for that.
+    handler.transport.set_write_buffer_limits(1 << 24)
+    handler.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    await loop.sock_sendall(sock, b"GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    async def waits() -> bool:
+        return handler.transport is not None and handler.transport.get_write_buffer_size() > 0
+
+    try:
+        await until(waits)
+        yield handler
+    finally:
+        sock.close()
 
 
 async def kept_by(handler: ProblemHandler) -> dict[str, Any]:
@@ -131,30 +162,40 @@ async def test_a_connection_that_has_to_make_room_takes_nothing_more(runner: Run
     writer.close()
 
 
+async def test_a_connection_is_not_kept_after_very_many_fields(runner: Runner) -> None:
+    fields = b"".join(b"X-%d: a\r\n" % number for number in range(80))
+    reader, writer = await connect(runner, b"GET /health HTTP/1.1\r\nHost: x\r\n" + fields + b"\r\n")
+    assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_an_idle_connection_makes_room_at_once_although_its_client_takes_nothing(runner: Runner) -> None:
+    async with unread(runner) as handler:
+
+        async def is_idle() -> bool:
+            return handler.idle_until is not None
+
+        await until(is_idle)
+        server_of(runner)._make_room(asyncio.get_running_loop().time())
+
+        async def is_gone() -> bool:
+            return not handlers(runner)
+
+        await until(is_gone, seconds=5)
+
+
 async def test_a_connection_that_is_to_be_closed_is_closed_if_the_client_takes_nothing(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each kept 250 kB, and its descriptor, for as long as the client liked."""
     monkeypatch.setattr(connections, "STALLED_SECONDS", 0.2)
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(sock, runner.addresses[0][:2])
-    await loop.sock_sendall(sock, b"GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+    async with unread(runner) as handler:
+        handler.force_close()
 
-    async def waits() -> bool:
-        return any(each.transport and each.transport.get_write_buffer_size() for each in handlers(runner))
+        async def is_gone() -> bool:
+            return not handlers(runner)
 
-    await until(waits)
-    (handler,) = handlers(runner)
-    handler.force_close()
-
-    async def is_gone() -> bool:
-        return not handlers(runner)
-
-    await until(is_gone)
-    sock.close()
+        await until(is_gone)
 
 
 CHUNKED = b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
