@@ -90,6 +90,7 @@ class ProblemHandler(RequestHandler):
     __slots__ = (
         "_beside",
         "_body",
+        "_is_counted",
         "_is_cut",
         "_lines",
         "_made_at",
@@ -120,7 +121,7 @@ class ProblemHandler(RequestHandler):
         # How many bytes and lines of the request have come whose head or body is not complete, and that body.
         self._received = self._lines = 0
         self._body: StreamReader = EMPTY_PAYLOAD
-        self._is_cut = False
+        self._is_cut = self._is_counted = False
         # How many bytes of the request are not its body's, and how many were when its head had come.
         self._beside = self.head_size = 0
 
@@ -139,35 +140,43 @@ class ProblemHandler(RequestHandler):
 
     def _feed(self, data: bytes, lines: int) -> bool:
         """Parse what has come. Returns whether more may be parsed."""
-        size = len(data)
         if self._lines + lines > REQUEST_LINES and self._comes_in_chunks:
             self._refuse_body()
+            return False
+        size, count, received, is_at_work = len(data), self._request_count, self._received, self._request_in_progress
+        body, body_size, was_whole = self._body, self._body.total_bytes, not received or self._body.is_eof()
+        super().data_received(data)
+        beside = size - body.total_bytes + body_size
+        self._beside += beside
+        if self._request_count != count:
+            self._lines, self._body = 0, self._messages[-1][1]
+            if not received and not is_at_work and size <= PIECE_BYTES and self._body.is_eof():
+                # One short request, or some, as most are: nothing of that has to be counted.
+                self.head_size, self._beside = self._beside, 0
+                return True
+            self._begin(self._request_count - count)
+        elif not was_whole and body.is_eof():
+            self._end(beside)
         else:
-            count, was_body, was_whole = self._request_count, not self._body.is_eof(), not self._received
-            body, body_size = self._body, self._body.total_bytes
-            super().data_received(data)
-            self._beside += size - body.total_bytes + body_size
-            if self._request_count != count:
-                self._begin(self._request_count - count)
-            elif was_body and self._body.is_eof():
-                self._end(size - body.total_bytes + body_size)
-            else:
-                self._received += size
-                self._lines += lines
-                if self._received > REQUEST_BYTES:
-                    self._cut()
-            is_at_work = self._request_in_progress
-            if self._received or size > KEPT_BYTES or (is_at_work and self._messages):
-                self._unfinished.add(self, size, self._loop.time())
-            elif not was_whole and not is_at_work and not self._messages:
-                # The rest of a body, after the answer.
-                self._unfinished.discard(self)
+            self._received += size
+            self._lines += lines
+            if self._received > REQUEST_BYTES:
+                self._cut()
+        if self._received or size > KEPT_BYTES or (is_at_work and self._messages):
+            self._is_counted = True
+            self._unfinished.add(self, size, self._loop.time())
+        elif received and not is_at_work and not self._messages:
+            # The rest of a body, after the answer.
+            self._forget()
         return not self._is_cut
+
+    def _forget(self) -> None:
+        """Count nothing of the connection: all that has come is answered."""
+        self._is_counted = False
+        self._unfinished.discard(self)
 
     def _begin(self, count: int) -> None:
         """Note that so many heads have come. The last request may have more to come, or the next one may have begun."""
-        self._lines = 0
-        self._body = self._messages[-1][1]
         self.head_size = self._beside - self._body.total_bytes
         if not self._body.is_eof():
             self._received, self._beside = 1, self.head_size
@@ -280,11 +289,11 @@ class ProblemHandler(RequestHandler):
     def log_access(self, request: web.BaseRequest, response: web.StreamResponse, time: float | None) -> None:
         """Log a request, and let go of it: the connection has it, and the response, until the next one comes."""
         super().log_access(request, response, time)
-        if not self._received and not self._messages:
-            self._unfinished.discard(self)
+        if self._is_counted and not self._received and not self._messages:
+            self._forget()
         request._state.clear()
         body = request._payload
-        if body.is_eof() and not body.at_eof() and body.exception() is None:
+        if body is not EMPTY_PAYLOAD and body._size and body.is_eof() and body.exception() is None:
             # It came whole, and nobody has read it.
             body.read_nowait()
         if isinstance(response, web.Response):
