@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from aiohttp import ClientSession, web
@@ -123,7 +124,7 @@ async def test_requests_that_wait_for_their_turn_count_until_they_are_answered(r
     """600 connections whose first answer was not read took 1.9 GB."""
     port = runner.addresses[0][1]
     async with ClientSession() as http:
-        token = (await register(http, f"http://127.0.0.1:{port}"))["Authorization"]
+        token = (await register(http, f"http://127.0.0.1:{port}", f"u{uuid4().hex[:12]}"))["Authorization"]
     fields = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 7000) for number in range(3))
     poll = f"GET /api/feedback/changes?since=0&wait=1 HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode()
     reader, writer = await connect(runner, poll)
