@@ -22,9 +22,10 @@ from fw.config import CONFIG, Config
 from fw.inbox import search
 from fw.telemetry.access_log import REQUEST_LOG, AccessLog
 from fw.web.assets import pack_all
-from fw.web.connections import ProblemServer, plain
+from fw.web.connections import ProblemServer
 from fw.web.descriptors import Descriptors
 from fw.web.fields import time_zones
+from fw.web.heads import plain
 from fw.web.templates import templates
 
 log = logging.getLogger("fw.server")

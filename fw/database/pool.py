@@ -32,8 +32,8 @@ CLOSE_SECONDS: Final = 5.0
 YIELD_SECONDS: Final = 0.1
 
 SPREAD_SETTINGS: Final = "SET plan_cache_mode = auto; SET citus.override_table_visibility = off"
-"""What a connection needs if Citus spreads the tables. With a generic plan Citus does not know which machine has the rows. If
-it hides the parts of tables, the driver's look at a type takes a second, on each new connection."""
+"""What a connection needs if Citus spreads the tables. With a generic plan Citus does not know which machine has the rows.
+While Citus hides the parts of tables, the driver's look at a type takes a second, on each new connection."""
 CONSTRAINT: Final = re.compile(r'constraint "(\w+?)(?:_\d+)?"')
 
 BROKEN: Final = (

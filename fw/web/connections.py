@@ -8,14 +8,13 @@ from operator import itemgetter
 from typing import Any, Final
 
 from aiohttp import hdrs, web
-from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
-from yarl import URL
 
 from fw.errors import BY_STATUS, Problem
 from fw.web.descriptors import Descriptors
-from fw.web.envelope import length, reply_last
+from fw.web.envelope import reply_last
+from fw.web.heads import KEPT_BYTES, least_size
 from fw.web.progress import not_taken
 from fw.web.response import add_usual
 from fw.web.trace import request_id
@@ -41,47 +40,12 @@ REQUEST_LINES: Final = 1200
 PIECE_BYTES: Final = 1024
 PIECE_LINES: Final = 256
 """If more lines come at once, they are parsed in pieces."""
-DEEPEST: Final = 20
-"""How many slashes a path may have; none of ours has half as many."""
-NOWHERE: Final = URL("/-")
-"""The target in the place of one that no route has."""
-KEPT_BYTES: Final = 8 * 1024
-"""How long the head or the trailers of a request may be whose connection is kept: the parser keeps them until the next one."""
-KEPT_FIELDS: Final = 64
-"""How many fields it may have: each takes some 400 bytes, however short it is."""
 IDLE_CLOSED: Final = 16
 """How many idle connections at least make room for new ones."""
 IDLE_SECONDS: Final = 0.1
-"""After how long idle connections are looked for again if there were fewer."""
+"""If fewer connections than that are idle, they are looked for again after so long."""
 WHOLE_SECONDS: Final = 5.0
 """Within what time an honest request is whole: if many are older, they make room before idle connections do."""
-
-
-def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
-    """Return a request's head with a target that takes little time to look at, and without keep-alive if it is long.
-
-    aiohttp decodes the host of an absolute target (RFC 9112, 3.2.2), which takes 0.4 s for 8 kB of punycode; nobody here asks
-    for it. Its router takes 18 ms for a path of 8,000 slashes. The size is that of the head and what came with it, but bodies.
-    """
-    url = message.url.relative() if message.url.absolute else message.url
-    if url.raw_path.count("/") > DEEPEST:
-        url = NOWHERE
-    if url is not message.url:
-        message = message._replace(url=url)
-    # What a body in chunks has beside its bytes may be trailers.
-    is_long = size > KEPT_BYTES and (message.chunked or len(message.path) + length(message.raw_headers) > KEPT_BYTES)
-    if is_long or len(message.raw_headers) > KEPT_FIELDS:
-        message = message._replace(should_close=True)
-    return message
-
-
-def least_size(request: tuple[Any, StreamReader]) -> int:
-    """Return at least how many bytes a whole request had, without what stands between its parts."""
-    message, body = request
-    if not isinstance(message, RawRequestMessage):
-        # The connection ends with what could not be parsed.
-        return body.total_bytes
-    return len(message.path) + length(message.raw_headers) + body.total_bytes
 
 
 class ProblemHandler(RequestHandler):
@@ -90,7 +54,6 @@ class ProblemHandler(RequestHandler):
     __slots__ = (
         "_beside",
         "_body",
-        "_is_counted",
         "_is_cut",
         "_lines",
         "_made_at",
@@ -121,7 +84,7 @@ class ProblemHandler(RequestHandler):
         # How many bytes and lines of the request have come whose head or body is not complete, and that body.
         self._received = self._lines = 0
         self._body: StreamReader = EMPTY_PAYLOAD
-        self._is_cut = self._is_counted = False
+        self._is_cut = False
         # How many bytes of the request are not its body's, and how many were when its head had come.
         self._beside = self.head_size = 0
 
@@ -163,17 +126,11 @@ class ProblemHandler(RequestHandler):
             if self._received > REQUEST_BYTES:
                 self._cut()
         if self._received or size > KEPT_BYTES or (is_at_work and self._messages):
-            self._is_counted = True
             self._unfinished.add(self, size, self._loop.time())
         elif received and not is_at_work and not self._messages:
             # The rest of a body, after the answer.
-            self._forget()
+            self._unfinished.discard(self)
         return not self._is_cut
-
-    def _forget(self) -> None:
-        """Count nothing of the connection: all that has come is answered."""
-        self._is_counted = False
-        self._unfinished.discard(self)
 
     def _begin(self, count: int) -> None:
         """Note that so many heads have come. The last request may have more to come, or the next one may have begun."""
@@ -289,8 +246,8 @@ class ProblemHandler(RequestHandler):
     def log_access(self, request: web.BaseRequest, response: web.StreamResponse, time: float | None) -> None:
         """Log a request, and let go of it: the connection has it, and the response, until the next one comes."""
         super().log_access(request, response, time)
-        if self._is_counted and not self._received and not self._messages:
-            self._forget()
+        if not self._received and not self._messages:
+            self._unfinished.discard(self)
         request._state.clear()
         body = request._payload
         if body is not EMPTY_PAYLOAD and body._size and body.is_eof() and body.exception() is None:

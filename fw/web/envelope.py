@@ -1,8 +1,6 @@
 """What every request and response gets: an id, the usual headers, and errors as problems."""
 
 import logging
-from collections.abc import Iterable
-from itertools import chain
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -11,6 +9,7 @@ from fw.config import CONFIG
 from fw.database.rotation import ASKER, Kind
 from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem, TooLarge
 from fw.web.address import caller_bucket
+from fw.web.heads import length
 from fw.web.response import add_usual, reply_problem
 from fw.web.route import Handler
 from fw.web.trace import X_REQUEST_ID, identify, request_id
@@ -39,11 +38,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         if origin in allowed or "*" in allowed:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(EXPOSED)
-
-
-def length(fields: Iterable[tuple[bytes, bytes]]) -> int:
-    """Return how many bytes the fields of a head have, names and values."""
-    return sum(map(len, chain.from_iterable(fields)))
 
 
 def word_as_problem(response: web.Response, known_id: str) -> None:

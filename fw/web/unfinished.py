@@ -10,8 +10,8 @@ class Connection(Protocol):
 
 
 class Unfinished:
-    """The connections whose requests are not whole, long, or wait for their turn. If these have too many bytes in all, the
-    oldest are closed.
+    """The connections with requests that have not come whole, are long, or wait for their turn. If too many bytes have come
+    of all of them, the oldest are closed.
 
     Honest ones are answered within a moment, so those that are meant to fill the memory are the oldest.
     """
