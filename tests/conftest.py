@@ -23,7 +23,6 @@ from fw.config import Config
 from fw.database.distribution import COPIED
 from fw.database.embedded import postgres
 from fw.database.migrations import migrate
-from fw.database.spreading import distribute
 from fw.telemetry.logs import JsonFormatter, TextFormatter
 from tests.support import citus
 from tests.support.conformance import Conformance
@@ -103,22 +102,16 @@ def database_url(make_database: MakeDatabase) -> Iterator[str]:
 
     With FW_TEST_CITUS_URL its tables are spread over the nodes of that cluster.
     """
-    cluster = os.environ.get("FW_TEST_CITUS_URL")
-    if not cluster:
+    if not citus.CLUSTER:
         url = make_database()
         migrate(Config(database_url=url))
         yield url
         return
-    name = f"fw_test_{uuid4().hex[:12]}"
-    citus.create_database(cluster, name)
-    config = Config(database_url=citus.url_of(cluster, name))
-    migrate(config)
-    distribute(config, shards=8, tell=lambda step: None)
-    yield config.database_url
-    for table in COPIED:
-        first, *others = citus.copies(config.database_url, table)
-        assert all(other == first for other in others), f"the nodes' copies of {table} differ"
-    citus.drop_database(cluster, name)
+    with citus.spread_database(shards=8) as config:
+        yield config.database_url
+        for table in COPIED:
+            first, *others = citus.copies(config.database_url, table)
+            assert all(other == first for other in others), f"the nodes' copies of {table} differ"
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def show(found: "State") -> None:
     for node in found.nodes:
         kind = "coordinator" if node.group == 0 else "node" if node.has_shards else "node without data"
         away = "" if node.is_active else ", not active"
-        print(f"{node.name}:{node.port}  {kind}{away}: {node.shards} shards, {node.bytes / 1e6:,.1f} MB")
+        print(f"{node.address}  {kind}{away}: {node.shards} shards, {node.bytes / 1e6:,.1f} MB")
     for name in found.missing_tables:
         print(f"not spread: {name}")
     for name in found.missing_functions:

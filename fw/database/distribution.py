@@ -51,6 +51,10 @@ class Node:
     """How many parts of the inboxes it has."""
     bytes: int
 
+    @property
+    def address(self) -> str:
+        return f"{self.name}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class State:

@@ -31,7 +31,7 @@ def refuse(connection: psycopg.Connection[Any], found: State | None) -> None:
     if not any(node.has_shards and node.is_active for node in found.nodes):
         raise ConfigError("the cluster has no node for data: SELECT citus_add_node('address', port)")
     if away := [node for node in found.nodes if not node.is_active]:
-        raise ConfigError(f"the node {away[0].name}:{away[0].port} is not active: SELECT citus_activate_node('address', port)")
+        raise ConfigError(f"the node {away[0].address} is not active: SELECT citus_activate_node('address', port)")
     if missing := migrations.pending(connection):
         raise ConfigError(f"the database is not up to this release ({min(missing)}): run fw migrate first")
     if not found.is_whole and (servers := run(connection, "distribution.servers")[0][0]):

@@ -1,7 +1,6 @@
 """`fw doctor`: each check where all is well and where it is not, with real parts."""
 
 import json
-import os
 import re
 import resource
 import shutil
@@ -32,6 +31,7 @@ from fw.database.connections import demand
 from fw.database.migrations import migrate
 from fw.database.statements import migration_ids
 from tests.conftest import MakeDatabase
+from tests.support import citus
 from tests.support.processes import fw
 from tests.support.redis import REDIS, redis_server
 from tests.support.servers import certificate, deaf_pooler, mail_server, proxy, silence
@@ -75,7 +75,7 @@ async def good(config: Config, client: TestClient, sql: asyncpg.Connection) -> C
 async def test_all_is_well(good: Config) -> None:
     found = await examined(good)
     assert list(found) == [check.name for check in CHECKS]
-    skipped = {"data directory", "mail", "redis"} | (set() if "FW_TEST_CITUS_URL" in os.environ else {"cluster"})
+    skipped = {"data directory", "mail", "redis"} | (set() if citus.CLUSTER else {"cluster"})
     assert {name for name, check in found.items() if check["status"] == "skipped"} == skipped
     assert {name for name, check in found.items() if check["status"] == "ok"} == set(found) - skipped, found
 

@@ -3,7 +3,6 @@ exactly the inbox. Skipped unless FW_TEST_CITUS_URL names a coordinator, of at l
 """
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -11,38 +10,25 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from fw.config import Config
-from fw.database.migrations import migrate
-from fw.database.spreading import distribute
 from tests.support import citus
 from tests.support.load import Sender, more, servers, under_load
 
-CLUSTER = os.environ.get("FW_TEST_CITUS_URL", "")
 SHARDS = 8
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(400),
-    pytest.mark.skipif(not CLUSTER, reason="FW_TEST_CITUS_URL names no Citus cluster"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), citus.needs_cluster]
 
 
 @pytest.fixture
 def new_node() -> tuple[str, int]:
     """The address of a node that the database does not know yet."""
-    host, port, _ = citus.nodes_of(CLUSTER)[-1]
+    host, port, _ = citus.nodes_of(citus.CLUSTER)[-1]
     return host, port
 
 
 @pytest.fixture
 def url(new_node: tuple[str, int]) -> Iterator[str]:
     """A database that is spread over all nodes of the cluster but the last."""
-    name = f"fw_test_{uuid4().hex[:12]}"
-    citus.create_database(CLUSTER, name, unknown=1)
-    config = Config(database_url=citus.url_of(CLUSTER, name))
-    migrate(config)
-    distribute(config, SHARDS, print)
-    yield config.database_url
-    citus.drop_database(CLUSTER, name)
+    with citus.spread_database(SHARDS, unknown=1) as config:
+        yield config.database_url
 
 
 def place_of(connection: psycopg.Connection, user_id: str) -> tuple[int, str, int]:

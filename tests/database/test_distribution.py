@@ -1,7 +1,6 @@
 """Spreading the tables over a Citus cluster. What needs one is skipped unless FW_TEST_CITUS_URL names its coordinator."""
 
 import io
-import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,9 +25,7 @@ from fw.database.statements import statements
 from fw.ids import HIGHEST, LOWEST
 from tests.conftest import SECRET, MakeDatabase
 from tests.support import citus
-
-CLUSTER = os.environ.get("FW_TEST_CITUS_URL", "")
-needs_cluster = pytest.mark.skipif(not CLUSTER, reason="FW_TEST_CITUS_URL names no Citus cluster")
+from tests.support.citus import needs_cluster
 
 TABLE = re.compile(rf"\b(?:FROM|JOIN|UPDATE|INTO|USING)\s+({'|'.join(SPREAD)})\b")
 OF_ALL = {
@@ -56,7 +53,7 @@ def test_statements_of_an_inbox_name_its_user() -> None:
 def test_is_refused_without_citus(
     database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if CLUSTER:
+    if citus.CLUSTER:
         pytest.skip("the tests' own database is on a cluster")
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("FW_JWT_SECRET", SECRET)
@@ -80,10 +77,8 @@ def test_no_function_returns_the_row_type_of_a_table(make_database: MakeDatabase
 @pytest.fixture
 def empty() -> Iterator[Config]:
     """A database on the cluster, without tables."""
-    name = f"fw_test_{uuid4().hex[:12]}"
-    citus.create_database(CLUSTER, name)
-    yield Config(database_url=citus.url_of(CLUSTER, name))
-    citus.drop_database(CLUSTER, name)
+    with citus.empty_database() as config:
+        yield config
 
 
 @needs_cluster

@@ -1,8 +1,21 @@
 """Databases on a Citus cluster, whose coordinator FW_TEST_CITUS_URL names: its database knows the nodes."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psycopg
+import pytest
+
+from fw.config import Config
+from fw.database.migrations import migrate
+from fw.database.spreading import distribute
+
+CLUSTER: Final = os.environ.get("FW_TEST_CITUS_URL", "")
+needs_cluster = pytest.mark.skipif(not CLUSTER, reason="FW_TEST_CITUS_URL names no Citus cluster")
 
 NODES = "SELECT nodename, nodeport, groupid FROM pg_dist_node WHERE noderole = 'primary' ORDER BY groupid"
 
@@ -51,3 +64,23 @@ def drop_database(url: str, name: str) -> None:
         with psycopg.connect(url_of(url, address=(host, port)), autocommit=True) as connection:
             connection.execute("SET client_min_messages = warning")
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@contextmanager
+def empty_database(unknown: int = 0) -> Iterator[Config]:
+    """Make a database on the cluster, without tables, whose coordinator does not know so many of the last nodes."""
+    name = f"fw_test_{uuid4().hex[:12]}"
+    create_database(CLUSTER, name, unknown)
+    try:
+        yield Config(database_url=url_of(CLUSTER, name))
+    finally:
+        drop_database(CLUSTER, name)
+
+
+@contextmanager
+def spread_database(shards: int, unknown: int = 0) -> Iterator[Config]:
+    """Make a database whose tables are spread over the nodes that its coordinator knows."""
+    with empty_database(unknown) as config:
+        migrate(config)
+        distribute(config, shards, lambda step: None)
+        yield config

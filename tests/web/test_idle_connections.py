@@ -19,6 +19,7 @@ from fw.web.request import BODY
 from tests.support.people import register
 from tests.support.waiting import until
 
+WITH_BODY = b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
 HALF = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
 
 
@@ -78,13 +79,23 @@ async def unread(runner: Runner) -> AsyncIterator[ProblemHandler]:
         sock.close()
 
 
-async def kept_by(handler: ProblemHandler) -> dict[str, Any]:
-    """Return what a connection has of its last request, once it is idle."""
-
+async def idle(handler: ProblemHandler) -> None:
     async def is_idle() -> bool:
         return handler.idle_until is not None
 
     await until(is_idle)
+
+
+async def gone(runner: Runner, seconds: float = 15.0) -> None:
+    async def are_gone() -> bool:
+        return not handlers(runner)
+
+    await until(are_gone, seconds=seconds)
+
+
+async def kept_by(handler: ProblemHandler) -> dict[str, Any]:
+    """Return what a connection has of its last request, once it is idle."""
+    await idle(handler)
     task: Any = handler._task_handler
     return dict(task.get_coro().cr_frame.f_locals)
 
@@ -172,17 +183,9 @@ async def test_a_connection_is_not_kept_after_very_many_fields(runner: Runner) -
 
 async def test_an_idle_connection_makes_room_at_once_although_its_client_takes_nothing(runner: Runner) -> None:
     async with unread(runner) as handler:
-
-        async def is_idle() -> bool:
-            return handler.idle_until is not None
-
-        await until(is_idle)
+        await idle(handler)
         server_of(runner)._make_room(asyncio.get_running_loop().time())
-
-        async def is_gone() -> bool:
-            return not handlers(runner)
-
-        await until(is_gone, seconds=5)
+        await gone(runner, seconds=5)
 
 
 async def test_a_connection_that_is_to_be_closed_is_closed_if_the_client_takes_nothing(
@@ -192,11 +195,7 @@ async def test_a_connection_that_is_to_be_closed_is_closed_if_the_client_takes_n
     monkeypatch.setattr(connections, "STALLED_SECONDS", 0.2)
     async with unread(runner) as handler:
         handler.force_close()
-
-        async def is_gone() -> bool:
-            return not handlers(runner)
-
-        await until(is_gone)
+        await gone(runner)
 
 
 CHUNKED = b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -233,9 +232,7 @@ async def test_a_connection_is_kept_after_long_bodies_and_short_trailers(runner:
 LONG_HEAD = b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 8000) for n in range(5)) + b"\r\n"
 
 
-@pytest.mark.parametrize(
-    "first", [b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", b""], ids=["body", "request"]
-)
+@pytest.mark.parametrize("first", [WITH_BODY, b""], ids=["body", "request"])
 async def test_a_head_that_begins_with_the_end_of_what_came_before_counts(runner: Runner, first: bytes) -> None:
     reader, writer = await connect(runner, first)
     (handler,) = handlers(runner)
@@ -250,7 +247,7 @@ async def test_a_head_that_begins_with_the_end_of_what_came_before_counts(runner
 
 
 async def test_a_short_request_counts_no_more_once_it_is_answered(runner: Runner) -> None:
-    asked = b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n" + b"a" * 10
+    asked = WITH_BODY + b"a" * 10
     reader, writer = await connect(runner)
     for parts in (
         [asked],

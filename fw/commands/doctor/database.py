@@ -145,7 +145,7 @@ def look_at_cluster(config: Config) -> Finding:
                 f"Citus may crash on {', '.join(node for (node,) in unsafe)}",
                 "set citus.enable_local_fast_path_query_optimization = off in postgresql.conf of every node, and reload it",
             )
-        if away := [f"{node.name}:{node.port}" for node in found.nodes if not node.is_active]:
+        if away := [node.address for node in found.nodes if not node.is_active]:
             return warning(
                 f"not active: {', '.join(away)}",
                 "call citus_activate_node('address', port) on the coordinator, or remove the node",

@@ -3,15 +3,10 @@
 With FW_TEST_CITUS_URL the same on a Citus cluster, whose servers have to be on this machine.
 """
 
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
-from uuid import uuid4
 
-from fw.config import Config
-from fw.database.migrations import migrate
-from fw.database.spreading import distribute
 from tests.bench.audience import audience
 from tests.bench.bench import Bench, Site
 from tests.bench.calls import newest, submission
@@ -23,7 +18,6 @@ from tests.bench.report import Section
 from tests.bench.servers import serve
 from tests.support import citus
 
-CLUSTER: Final = os.environ.get("FW_TEST_CITUS_URL", "")
 USERS: Final = 200
 ITEMS: Final = 200_000
 SOCKETS_EACH: Final = 10
@@ -48,7 +42,7 @@ async def run(bench: Bench) -> Section:
                 processors = Processors({"service": site.server.pid, "PostgreSQL": postmaster(site.store.url)})
                 costs = await cost(bench, site, processors, [submission(who) for who in site.accounts], 201)
             add(section, name, "a submission", costs)
-    if CLUSTER:
+    if citus.CLUSTER:
         async with spread_site(bench) as site:
             nodes = citus.nodes_of(site.store.url)
             servers = {
@@ -62,18 +56,11 @@ async def run(bench: Bench) -> Section:
 @asynccontextmanager
 async def spread_site(bench: Bench) -> AsyncIterator[Site]:
     """Run the service on a database that is spread over the nodes of a cluster."""
-    name = f"bench_{uuid4().hex[:12]}"
-    citus.create_database(CLUSTER, name)
-    try:
-        store = Store(citus.url_of(CLUSTER, name), is_fw=True)
-        config = Config(database_url=store.url)
-        migrate(config)
-        distribute(config, SHARDS, lambda step: None)
+    with citus.spread_database(SHARDS) as config:
+        store = Store(config.database_url, is_fw=True)
         people = store.make_accounts(USERS)
         async with serve("fw", store.url, bench.folder) as server:
             yield Site(store, server, people)
-    finally:
-        citus.drop_database(CLUSTER, name)
 
 
 async def measure(section: Section, bench: Bench, where: str, site: Site, servers: Mapping[str, int]) -> None:
