@@ -39,5 +39,7 @@ def show(found: "State") -> None:
         print(f"not spread: {name}")
     for name in found.missing_functions:
         print(f"not run by its node: {name}()")
+    for name, size in found.left.items():
+        print(f"left with the coordinator: {name}, {size / 1e6:,.1f} MB")
     if found.is_whole:
         print("everything is spread")

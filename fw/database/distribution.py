@@ -5,7 +5,7 @@ one node; the functions that write it run there. The rest stays with the coordin
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -63,6 +63,8 @@ class State:
     nodes: Sequence[Node]
     missing_tables: Sequence[str]
     missing_functions: Sequence[str]
+    left: Mapping[str, int]
+    """The bytes of rows that spread tables had before, which the coordinator still has."""
 
     @property
     def is_begun(self) -> bool:
@@ -70,7 +72,7 @@ class State:
 
     @property
     def is_whole(self) -> bool:
-        return not self.missing_tables and not self.missing_functions
+        return not (self.missing_tables or self.missing_functions or self.left)
 
 
 def state(connection: psycopg.Connection[Any]) -> State | None:
@@ -85,6 +87,7 @@ def state(connection: psycopg.Connection[Any]) -> State | None:
         nodes=[Node(*row, *sizes.get(row[:2], (0, 0))) for row in run(connection, "distribution.nodes")],
         missing_tables=[name for name in (*COPIED, *SPREAD) if name not in tables],
         missing_functions=[name for name, _ in SENT if name not in functions],
+        left=dict(run(connection, "distribution.left")),
     )
 
 
@@ -121,6 +124,16 @@ def complete(connection: psycopg.Connection[Any], found: State, shards: int, tel
         if name in found.missing_functions:
             tell(f"{name}(): run by the node that has the inbox")
             run(connection, "distribution.send", name, argument, FIRST)
+    let_go(connection, tell)
+
+
+def let_go(connection: psycopg.Connection[Any], tell: Tell) -> None:
+    """Give back the coordinator's space, once all tables are spread: this takes the tables along that refer to one."""
+    found = state(connection)
+    if found and not found.missing_tables:
+        for name, size in found.left.items():
+            tell(f"{name}: {size / 1e6:,.1f} MB of the coordinator given back")
+            run(connection, "distribution.let_go", name)
 
 
 def size_of(connection: psycopg.Connection[Any], name: str) -> str:

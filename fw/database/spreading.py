@@ -1,12 +1,13 @@
 """Spreads the tables of a database over the nodes of its cluster, while no server runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
 from fw.config import Config, ConfigError
 from fw.database import migrations
-from fw.database.distribution import State, Tell, complete, run, state
+from fw.database.distribution import COPIED, SPREAD, State, Tell, complete, run, state
 
 
 def distribute(config: Config, shards: int, tell: Tell) -> None:
@@ -16,6 +17,7 @@ def distribute(config: Config, shards: int, tell: Tell) -> None:
         found = state(connection)
         refuse(connection, found)
         assert found
+        refuse_without_room(connection, found)
         try:
             complete(connection, found, shards, tell)
         except psycopg.Error as error:
@@ -36,3 +38,21 @@ def refuse(connection: psycopg.Connection[Any], found: State | None) -> None:
         raise ConfigError(f"the database is not up to this release ({min(missing)}): run fw migrate first")
     if not found.is_whole and (servers := run(connection, "distribution.servers")[0][0]):
         raise ConfigError(f"servers are running ({servers} connections): stop them first")
+
+
+def refuse_without_room(connection: psycopg.Connection[Any], found: State) -> None:
+    """Raises `ConfigError` if a disk has less left than its node is to get at least, if all of them get the same."""
+
+    def size_of(names: Sequence[str]) -> int:
+        return sum(run(connection, "distribution.size", name)[0][0] for name in names if name in found.missing_tables)
+
+    copied, spread = size_of(COPIED), size_of(SPREAD)
+    left = {row[:2]: row[2] for row in run(connection, "distribution.room")}
+    share = spread // sum(node.has_shards for node in found.nodes)
+    for node in found.nodes:
+        least = copied + (share if node.has_shards else 0)
+        room = left.get((node.name, node.port), least)
+        if room < least:
+            raise ConfigError(
+                f"the node {node.address} is to get {least / 1e6:,.1f} MB at least, and its disk has {room / 1e6:,.1f} MB left"
+            )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -98,6 +99,101 @@ def test_spreads_what_is_missing_and_says_what_it_does(empty: Config) -> None:
     assert found
     assert found.is_whole
     assert sum(node.shards for node in found.nodes) == 4
+
+
+def fill(config: Config) -> None:
+    """Give 300 users 100 items each: 10 MB."""
+    with connect(config) as connection:
+        connection.execute(
+            "INSERT INTO users (id, username, email, email_key, hashed_password)"
+            " SELECT gen_random_uuid(), i, i || '@example.org', i || '@example.org', 'x' FROM generate_series(1, 300) AS i"
+        )
+        connection.execute("INSERT INTO inboxes (user_id, cursor, total_count, unread_count) SELECT id, 100, 100, 0 FROM users")
+        connection.execute(
+            "INSERT INTO feedback (user_id, id, cursor, created_cursor, created_at, message)"
+            " SELECT id, gen_random_uuid(), i, i, now(), repeat('m', 100) FROM users, generate_series(1, 100) AS i"
+        )
+
+
+def sums(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    return [
+        connection.execute(statement).fetchone() or ()
+        for statement in (
+            "SELECT count(*), sum(cursor), count(DISTINCT id) FROM feedback",
+            "SELECT count(*), sum(total_count) FROM inboxes",
+            "SELECT count(*), count(DISTINCT username) FROM users",
+        )
+    ]
+
+
+@needs_cluster
+@pytest.mark.slow
+async def test_rows_move_to_the_nodes_and_leave_the_coordinator(empty: Config) -> None:
+    migrate(empty)
+    fill(empty)
+    with connect(empty) as connection:
+        before = sums(connection)
+    told: list[str] = []
+    distribute(empty, 4, told.append)
+    given_back = {line.partition(":")[0] for line in told if "given back" in line}
+    assert given_back == {"users", "inboxes", "feedback"}
+    with connect(empty) as connection:
+        found = state(connection)
+        assert found
+        assert found.is_whole
+        assert sums(connection) == before
+
+
+@needs_cluster
+@pytest.mark.slow
+async def test_old_rows_of_a_killed_run_are_found_and_leave(empty: Config) -> None:
+    migrate(empty)
+    fill(empty)
+
+    class Killed(Exception):
+        pass
+
+    def until_given_back(step: str) -> None:
+        if "given back" in step:
+            raise Killed
+
+    with pytest.raises(Killed):
+        distribute(empty, 4, until_given_back)
+    with connect(empty) as connection:
+        found = state(connection)
+        before = sums(connection)
+    assert found
+    assert set(found.left) == {"users", "inboxes", "feedback"}
+    assert found.left["feedback"] > 5_000_000
+    assert (await check_cluster(Subject(config=empty))).detail.startswith("old rows are left with the coordinator: ")
+    distribute(empty, 4, print)
+    with connect(empty) as connection:
+        found = state(connection)
+        assert found
+        assert found.is_whole
+        assert sums(connection) == before
+
+
+@needs_cluster
+@pytest.mark.slow
+def test_data_that_has_no_room_is_refused(empty: Config) -> None:
+    """Every node says that its disk has 4 MB left, and each of two is to get 5."""
+    migrate(empty)
+    fill(empty)
+    for address in citus.nodes_of(empty.database_url):
+        with psycopg.connect(citus.url_of(empty.database_url, address=address[:2])) as connection:
+            connection.execute("SET citus.enable_ddl_propagation = off")
+            connection.execute(
+                "CREATE FUNCTION citus_local_disk_space_stats(OUT available_disk_size bigint, OUT total_disk_size bigint)"
+                " LANGUAGE sql AS 'SELECT 4000000, 9000000'"
+            )
+            connection.execute(f"ALTER DATABASE {connection.info.dbname} SET search_path = public, pg_catalog")
+    with pytest.raises(ConfigError, match=r"the node .* is to get .* MB at least, and its disk has 4\.0 MB left"):
+        distribute(empty, 4, print)
+    with connect(empty) as connection:
+        found = state(connection)
+    assert found
+    assert not found.is_begun
 
 
 @needs_cluster

@@ -22,6 +22,7 @@ OLDEST_SECONDS: Final = 300.0
 """For how long a job of the outbox may be due: what fails is tried again later, and so is due later."""
 MOST_CLOCK_SECONDS: Final = LEEWAY_SECONDS / 2
 """Half the leeway of tokens: two hosts may be off in opposite directions."""
+DISTRIBUTE: Final = "stop the servers, and run fw distribute"
 NTP: Final = "have both machines set their clocks by NTP"
 LEAST_VERSION: Final = migrations.LEAST_VERSION
 
@@ -151,7 +152,9 @@ def look_at_cluster(config: Config) -> Finding:
                 "call citus_activate_node('address', port) on the coordinator, or remove the node",
             )
         if missing := [*found.missing_tables, *(f"{name}()" for name in found.missing_functions)]:
-            return warning(f"not spread: {', '.join(missing)}", "stop the servers, and run fw distribute")
+            return warning(f"not spread: {', '.join(missing)}", DISTRIBUTE)
+        if found.left:
+            return warning(f"old rows are left with the coordinator: {', '.join(found.left)}", DISTRIBUTE)
         moves = distribution.run(connection, "distribution.moves")[0][0]
     nodes = f"{sum(node.shards > 0 for node in found.nodes)} nodes have data"
     if moves:

@@ -67,6 +67,26 @@ FROM get_rebalance_table_shards_plan();
 -- Returns the bytes of a table ($1) that is not spread, with its indexes.
 SELECT pg_total_relation_size($1::text::regclass) AS bytes;
 
+-- name: room
+-- Returns how many bytes the disk of each node has left.
+SELECT n.nodename, n.nodeport, r.result::bigint AS bytes
+FROM run_command_on_all_nodes('SELECT available_disk_size FROM citus_local_disk_space_stats()') AS r
+JOIN pg_dist_node AS n ON n.nodeid = r.nodeid
+WHERE r.success;
+
+-- name: left
+-- Lists the spread tables whose rows of before are still with the coordinator, where nobody reads them, and their bytes.
+SELECT c.relname, pg_total_relation_size(c.oid) AS bytes
+FROM pg_dist_partition AS p
+JOIN pg_class AS c ON c.oid = p.logicalrelid
+WHERE c.relnamespace = current_schema()::regnamespace
+    AND (p.partmethod = 'h' OR p.repmodel = 't')
+    AND pg_relation_size(c.oid) > 0;
+
+-- name: let_go
+-- Gives back the space of the rows that a spread table ($1) had before.
+SELECT truncate_local_data_after_distributing_table($1::text::regclass);
+
 -- name: lock
 -- Waits for a lock ($1) that ends with the connection.
 SELECT pg_advisory_lock($1::bigint);
