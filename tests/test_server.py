@@ -429,6 +429,38 @@ async def test_a_body_in_very_many_chunks_is_refused(runner: Runner, monkeypatch
         assert b"The body is not what its headers say." in answer
 
 
+UPGRADES = {
+    "websocket": b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n",
+    "tcp": b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}",
+    "live": b"GET /api/feedback/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "connect": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+async def test_nothing_is_parsed_behind_an_upgrade_that_is_declined(runner: Runner, upgrade: str) -> None:
+    """It would be outside all limits: 10,000 chunks of one byte took 45 ms."""
+    head = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+    chunks = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 100 + b"0\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+    writer.write(head + b"\r\n" + UPGRADES[upgrade] + chunks + head + b"\r\n")
+    answers = b""
+    with contextlib.suppress(ConnectionError):
+        while some := await asyncio.wait_for(reader.read(9_999), 20):
+            answers += some
+    assert answers.count(b"HTTP/1.1 ") == 2
+    # The one says that an upgrade is what it wants.
+    assert (b"Connection: close" in answers) == (upgrade != "live")
+    writer.close()
+
+
+async def test_other_upgrades_are_ignored(runner: Runner) -> None:
+    """Some clients ask for HTTP/2 by each first request."""
+    h2c = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"
+    answers = await read_all(runner, h2c, h2c, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answers.count(b"HTTP/1.1 200 ") == 3
+
+
 async def test_a_body_may_come_in_many_chunks(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fw.web.request.BODY_SECONDS", 60)
     head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"

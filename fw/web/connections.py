@@ -179,6 +179,15 @@ class ProblemHandler(RequestHandler):
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if self._upgraded and not self._messages:
+            # The upgrade was declined. aiohttp would parse all that came behind it at once, and nothing of that would be counted.
+            self._message_tail = b""
+            self._cut()
+        return await super().finish_response(request, resp, start_time)
+
     def _cut(self) -> None:
         """Drop what else comes. A request that is under way is answered first."""
         self._is_cut = True

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any, Final
 
+from aiohttp import hdrs
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
@@ -17,6 +18,9 @@ KEPT_BYTES: Final = 8 * 1024
 KEPT_FIELDS: Final = 64
 """How many fields such a head may have: each takes some 400 bytes, however short it is."""
 
+PROTOCOLS: Final = {"websocket", "tcp"}
+"""What aiohttp's parser stops at, if the client asks for it."""
+
 
 def length(fields: Iterable[tuple[bytes, bytes]]) -> int:
     """Return how many bytes the fields of a head have, names and values."""
@@ -29,7 +33,7 @@ def head_size(message: RawRequestMessage) -> int:
 
 
 def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
-    """Return a request's head with a target that takes little time to look at, and without keep-alive if it is long.
+    """Return a request's head with a target that takes little time to look at, and without keep-alive if nothing must follow it.
 
     aiohttp decodes the host of an absolute target (RFC 9112, 3.2.2), which takes 0.4 s for 8 kB of punycode; nobody here asks
     for it. Its router takes 18 ms for a path of 8,000 slashes. `size` counts the head and what came with it, without bodies.
@@ -41,9 +45,15 @@ def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
         message = message._replace(url=url)
     # What a body in chunks has beside its bytes may be trailers.
     is_long = size > KEPT_BYTES and (message.chunked or head_size(message) > KEPT_BYTES)
-    if is_long or len(message.raw_headers) > KEPT_FIELDS:
+    if is_long or len(message.raw_headers) > KEPT_FIELDS or asks_to_switch(message):
         message = message._replace(should_close=True)
     return message
+
+
+def asks_to_switch(message: RawRequestMessage) -> bool:
+    """Tell whether what comes behind a request is of another protocol; if the request is declined, it is of none."""
+    protocol = message.headers.get(hdrs.UPGRADE, "") if message.upgrade else ""
+    return protocol.lower() in PROTOCOLS or message.method == hdrs.METH_CONNECT
 
 
 def least_size(request: tuple[Any, StreamReader]) -> int:
