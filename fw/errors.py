@@ -182,7 +182,7 @@ class UpgradeRequired(Problem):
     fields = ("Upgrade",)
 
     def __init__(self) -> None:
-        super().__init__(headers={"Upgrade": "websocket", "Connection": "upgrade", "Sec-WebSocket-Version": "13"})
+        super().__init__(headers={"Upgrade": "websocket", "Connection": "close, upgrade", "Sec-WebSocket-Version": "13"})
 
 
 class Invalid(Problem):

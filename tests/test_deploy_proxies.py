@@ -103,6 +103,27 @@ async def test_everything_gets_through_nginx(make_database: MakeDatabase, tmp_pa
                 assert (await large.json())["type"] == "/problems/too-large"
 
 
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt-get install nginx-light)")
+async def test_an_upgrade_that_is_declined_delays_no_other_visitor(make_database: MakeDatabase, tmp_path: Path) -> None:
+    """nginx shares its connections to the server among all."""
+    settings = {"DATABASE_URL": make_database(), "FW_JWT_SECRET": SECRET, "FW_TRUSTED_PROXIES": "1"}
+    port = free_port()
+    async with (
+        run_fw("serve", folder=tmp_path, **settings) as server,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as http,
+        nginx(tmp_path, (await server.url()).removeprefix("http://"), port),
+    ):
+        for path in ("health", "api/feedback/live"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 60000"
+            writer.write(f"GET /{path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n".encode() + b"a" * 60_000)
+            assert b"HTTP/1.1 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            for _ in range(6):
+                async with http.get(f"http://127.0.0.1:{port}/health") as response:
+                    assert response.status == 200
+            writer.close()
+
+
 @asynccontextmanager
 async def pgbouncer(folder: Path, database_url: str, port: int) -> AsyncIterator[str]:
     """Run PgBouncer before the server of the tests, with few connections of its own, and give the URL that leads through it."""

@@ -145,13 +145,12 @@ class ProblemHandler(RequestHandler):
 
     def _end(self, beside: int) -> None:
         """Note that a body is whole, whose last piece has so many bytes that are not the body's."""
-        self._received = self._lines = 0
-        if not self._comes_in_chunks:
-            # They are of the next head.
-            self._received = beside
-        elif self._beside - self.head_size > KEPT_BYTES:
+        self._lines = 0
+        # They are of the next head.
+        self._received = self._beside = beside
+        if self._comes_in_chunks:
+            # Nothing may follow.
             self._cut()
-        self._beside = beside
 
     @property
     def _comes_in_chunks(self) -> bool:
@@ -183,7 +182,7 @@ class ProblemHandler(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         if self._upgraded and not self._messages:
-            # The upgrade was declined. aiohttp would parse all that came behind it at once, and nothing of that would be counted.
+            # The upgrade was declined. aiohttp would parse all that came behind it at once, and none of that would be counted.
             self._message_tail = b""
             self._cut()
         return await super().finish_response(request, resp, start_time)

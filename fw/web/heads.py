@@ -14,7 +14,7 @@ DEEPEST: Final = 20
 NOWHERE: Final = URL("/-")
 """The target in the place of one that no route has."""
 KEPT_BYTES: Final = 8 * 1024
-"""How long the head or the trailers of a request may be whose connection is kept: the parser keeps them until the next one."""
+"""How long the head of a request may be whose connection is kept: the parser keeps it until the next one."""
 KEPT_FIELDS: Final = 64
 """How many fields such a head may have: each takes some 400 bytes, however short it is."""
 
@@ -33,21 +33,27 @@ def head_size(message: RawRequestMessage) -> int:
 
 
 def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
-    """Return a request's head with a target that takes little time to look at, and without keep-alive if nothing must follow it.
+    """Return a request's head with a target that takes little time to look at, and without keep-alive if it is its last.
 
     aiohttp decodes the host of an absolute target (RFC 9112, 3.2.2), which takes 0.4 s for 8 kB of punycode; nobody here asks
-    for it. Its router takes 18 ms for a path of 8,000 slashes. `size` counts the head and what came with it, without bodies.
+    for it. Its router takes 18 ms for a path of 8,000 slashes.
     """
     url = message.url.relative() if message.url.absolute else message.url
     if url.raw_path.count("/") > DEEPEST:
         url = NOWHERE
     if url is not message.url:
         message = message._replace(url=url)
-    # What a body in chunks has beside its bytes may be trailers.
-    is_long = size > KEPT_BYTES and (message.chunked or head_size(message) > KEPT_BYTES)
-    if is_long or len(message.raw_headers) > KEPT_FIELDS or asks_to_switch(message):
-        message = message._replace(should_close=True)
-    return message
+    return message._replace(should_close=True) if is_last(message, size) else message
+
+
+def is_last(message: RawRequestMessage, size: int) -> bool:
+    """Tell whether no other request may follow: the parser would keep too much of this one until then. `size` bytes have come
+    of both at most, without bodies.
+
+    A body in chunks may have trailers, which it keeps too, and shows nobody.
+    """
+    is_long = len(message.raw_headers) > KEPT_FIELDS or (size > KEPT_BYTES and head_size(message) > KEPT_BYTES)
+    return is_long or message.chunked or asks_to_switch(message)
 
 
 def asks_to_switch(message: RawRequestMessage) -> bool:

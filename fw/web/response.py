@@ -111,9 +111,13 @@ def reply(values: Any, *, status: int = 200, headers: Mapping[str, str] | None =
 def reply_problem(problem: Problem, known_id: str) -> web.Response:
     """Return the response for a problem (RFC 9457)."""
     body = problem_object(type(problem), problem.detail, known_id, problem.errors)
-    return web.Response(
+    response = web.Response(
         body=orjson.dumps(body), status=problem.status, headers=problem.headers, content_type="application/problem+json"
     )
+    if hdrs.CONNECTION in problem.headers:
+        # There it says that the connection ends.
+        response.force_close()
+    return response
 
 
 def problem_object(

@@ -199,7 +199,7 @@ async def test_a_connection_that_is_to_be_closed_is_closed_if_the_client_takes_n
 
 
 CHUNKED = b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-TRAILERS = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 5000) for number in range(10)) + b"\r\n"
+TRAILERS = b"".join(b"X%d: %s\r\n" % (number, b"a" * 50) for number in range(120)) + b"\r\n"
 
 
 @pytest.mark.parametrize(
@@ -208,24 +208,17 @@ TRAILERS = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 5000) for number in range(
         [CHUNKED + b"0\r\n" + TRAILERS],
         [CHUNKED, b"0\r\n" + TRAILERS],
         [CHUNKED + b"ea60\r\n" + b"a" * 60_000, b"\r\n0\r\n" + TRAILERS],
-        [CHUNKED + b"0\r\n" + TRAILERS[:20_000], TRAILERS[20_000:]],
+        [CHUNKED + b"0\r\n" + TRAILERS[:2_000], TRAILERS[2_000:]],
+        [CHUNKED + b"0\r\n" + b"a:b\r\n" * 100 + b"\r\n"],
     ],
-    ids=["at once", "after the head", "after a body", "in two parts"],
+    ids=["at once", "after the head", "after a body", "in two parts", "tiny"],
 )
-async def test_a_connection_is_not_kept_after_long_trailers(runner: Runner, parts: list[bytes]) -> None:
-    """The parser keeps them as it does the head."""
+async def test_a_connection_is_not_kept_after_trailers(runner: Runner, parts: list[bytes]) -> None:
+    """The parser keeps them as it does the head, some 400 bytes each, and shows nobody that there are any."""
     reader, writer = await connect(runner, *parts)
-    assert (await asyncio.wait_for(reader.read(), 20)).count(b"HTTP/1.1 404 ") == 1
-    writer.close()
-
-
-async def test_a_connection_is_kept_after_long_bodies_and_short_trailers(runner: Runner) -> None:
-    body = b"ea60\r\n" + b"a" * 60_000 + b"\r\n0\r\nX: y\r\n\r\n"
-    reader, writer = await connect(runner, CHUNKED + body, CHUNKED, body[:30_000], body[30_000:], CHUNKED, body)
-    for _ in range(3):
-        assert b"HTTP/1.1 404 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n{"), 20)
-    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert b"HTTP/1.1 200 " in await asyncio.wait_for(reader.readuntil(b'"ok"'), 20)
+    answer = await asyncio.wait_for(reader.read(), 20)
+    assert answer.count(b"HTTP/1.1 404 ") == 1
+    assert b"Connection: close\r\n" in answer
     writer.close()
 
 
@@ -254,13 +247,12 @@ async def test_a_short_request_counts_no_more_once_it_is_answered(runner: Runner
         [asked[:-5], asked[-5:]],
         [asked * 3],
         [asked[:-5], asked[-5:] + asked],
-        [CHUNKED, b"1\r\na\r\n0\r\n\r\n"],
     ):
         for part in parts:
             writer.write(part)
             await asyncio.sleep(0.02)
     answers = b""
-    while answers.count(b"HTTP/1.1 ") < 8:
+    while answers.count(b"HTTP/1.1 ") < 7:
         answers += await asyncio.wait_for(reader.read(65536), 20)
 
     async def are_forgotten() -> bool:
