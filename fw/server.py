@@ -65,7 +65,7 @@ class Runner(web.AppRunner):
         server = ProblemServer(
             made.request_handler,
             request_factory=lambda message, body, handler, *rest: make_request(
-                plain(message, handler.head_size), body, handler, *rest
+                plain(message, body, handler.head_size), body, handler, *rest
             ),
             handler_cancellation=made.handler_cancellation,
             loop=asyncio.get_running_loop(),

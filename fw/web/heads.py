@@ -18,6 +18,8 @@ KEPT_BYTES: Final = 8 * 1024
 KEPT_FIELDS: Final = 64
 """How many fields such a head may have: each takes some 400 bytes, however short it is."""
 
+TAKEN_BYTES: Final = 96 * 1024
+"""How long a body that nobody reads may be if a request may follow. With a head it is less than is parsed of a request."""
 PROTOCOLS: Final = {"websocket", "tcp"}
 """What aiohttp's parser stops at, if the client asks for it."""
 
@@ -32,7 +34,7 @@ def head_size(message: RawRequestMessage) -> int:
     return len(message.path) + length(message.raw_headers)
 
 
-def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
+def plain(message: RawRequestMessage, body: StreamReader, size: int) -> RawRequestMessage:
     """Return a request's head with a target that takes little time to look at, and without keep-alive if it is its last.
 
     aiohttp decodes the host of an absolute target (RFC 9112, 3.2.2), which takes 0.4 s for 8 kB of punycode; nobody here asks
@@ -43,17 +45,23 @@ def plain(message: RawRequestMessage, size: int) -> RawRequestMessage:
         url = NOWHERE
     if url is not message.url:
         message = message._replace(url=url)
-    return message._replace(should_close=True) if is_last(message, size) else message
+    return message._replace(should_close=True) if is_last(message, body, size) else message
 
 
-def is_last(message: RawRequestMessage, size: int) -> bool:
-    """Tell whether no other request may follow: the parser would keep too much of this one until then. `size` bytes have come
-    of both at most, without bodies.
+def is_last(message: RawRequestMessage, body: StreamReader, size: int) -> bool:
+    """Tell whether no other request may follow: the parser would keep too much of this one until then, or what is to follow is
+    not parsed. `size` is the head's at most.
 
     A body in chunks may have trailers, which it keeps too, and shows nobody.
     """
     is_long = len(message.raw_headers) > KEPT_FIELDS or (size > KEPT_BYTES and head_size(message) > KEPT_BYTES)
-    return is_long or message.chunked or asks_to_switch(message)
+    return is_long or message.chunked or asks_to_switch(message) or not (body.is_eof() or is_taken(message))
+
+
+def is_taken(message: RawRequestMessage) -> bool:
+    """Tell whether a body of known length is parsed to its end, if nobody reads it."""
+    # More digits than that are more bytes than anybody sends.
+    return int(message.headers.get(hdrs.CONTENT_LENGTH, "0")[:20]) <= TAKEN_BYTES
 
 
 def asks_to_switch(message: RawRequestMessage) -> bool:
