@@ -17,8 +17,8 @@ from aiohttp.test_utils import TestClient
 from fw import server
 from fw.config import Config
 from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
-from fw.web import connections
-from fw.web.connections import ProblemHandler
+from fw.web import connections, protocol
+from fw.web.protocol import ProblemHandler
 from tests.support.people import PASSWORD, Person, problem, register
 from tests.support.waiting import until
 from tests.support.wire import exchange
@@ -34,7 +34,7 @@ EVERYWHERE = {
 @pytest.fixture
 async def runner(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runner]:
     """The server itself, more impatient than usual."""
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(server, "SWEEP_SECONDS", 0.1)
     monkeypatch.setattr("fw.web.request.BODY_SECONDS", 0.3)
     runner = make_runner(replace(config))
@@ -401,7 +401,7 @@ async def test_a_connection_is_kept_after_a_long_body(runner: Runner) -> None:
 
 
 async def test_a_head_that_goes_on_and_on_is_not_kept(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 60)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 60)
     fields = "".join(f"X-{number}: {'a' * 8000}\r\n" for number in range(100)).encode()
     with contextlib.suppress(ConnectionError):
         assert await read_all(runner, b"GET /health HTTP/1.1\r\nHost: x\r\n" + fields) == b""
@@ -433,6 +433,7 @@ UPGRADES = {
     "websocket": b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n",
     "tcp": b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}",
     "live": b"GET /api/feedback/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "h2c": b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n{}",
     "connect": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
 }
 
@@ -480,14 +481,6 @@ async def test_a_connection_is_kept_or_closed_as_the_answer_to_a_long_body_says(
         writer.write(b"a" * size + head + b"Connection: close\r\n\r\n")
         assert (await asyncio.wait_for(reader.read(), 20)).count(b"HTTP/1.1 ") == 1
     writer.close()
-
-
-async def test_other_upgrades_are_ignored(runner: Runner) -> None:
-    """Some clients ask for HTTP/2 by each first request."""
-    head = b"GET /health HTTP/1.1\r\nHost: x\r\n"
-    h2c = head + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"
-    answers = await read_all(runner, h2c, h2c, head + b"Connection: close\r\n\r\n")
-    assert answers.count(b"HTTP/1.1 200 ") == 3
 
 
 async def test_a_body_may_come_in_many_chunks(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

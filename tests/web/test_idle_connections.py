@@ -14,7 +14,8 @@ from aiohttp import ClientSession, web
 from fw.config import Config
 from fw.server import Runner, make_runner
 from fw.web import connections
-from fw.web.connections import IDLE_CLOSED, ProblemHandler, ProblemServer
+from fw.web.connections import IDLE_CLOSED, ProblemServer
+from fw.web.protocol import ProblemHandler
 from fw.web.request import BODY
 from tests.support.people import register
 from tests.support.waiting import until
