@@ -20,8 +20,6 @@ KEPT_FIELDS: Final = 64
 
 TAKEN_BYTES: Final = 96 * 1024
 """How long a body that nobody reads may be if a request may follow. With a head it is less than is parsed of a request."""
-PROTOCOLS: Final = {"websocket", "tcp"}
-"""What aiohttp's parser stops at, if the client asks for it."""
 
 
 def length(fields: Iterable[tuple[bytes, bytes]]) -> int:
@@ -49,25 +47,20 @@ def plain(message: RawRequestMessage, body: StreamReader, size: int) -> RawReque
 
 
 def is_last(message: RawRequestMessage, body: StreamReader, size: int) -> bool:
-    """Tell whether no other request may follow: the parser would keep too much of this one until then, or what is to follow is
-    not parsed. `size` is the head's at most.
+    """Tell whether no other request may follow: the parser would keep too much of this one until then, or loses what follows.
+    `size` is the head's at most.
 
-    A body in chunks may have trailers, which it keeps too, and shows nobody.
+    A body in chunks may have trailers, which it keeps too, and shows nobody. What stands behind a request for an upgrade is for
+    aiohttp of another protocol, also if it is declined; if it does not know the protocol, it is lost.
     """
     is_long = len(message.raw_headers) > KEPT_FIELDS or (size > KEPT_BYTES and head_size(message) > KEPT_BYTES)
-    return is_long or message.chunked or asks_to_switch(message) or not (body.is_eof() or is_taken(message))
+    return is_long or message.chunked or message.upgrade or not (body.is_eof() or is_taken(message))
 
 
 def is_taken(message: RawRequestMessage) -> bool:
     """Tell whether a body of known length is parsed to its end, if nobody reads it."""
     # More digits than that are more bytes than anybody sends.
     return int(message.headers.get(hdrs.CONTENT_LENGTH, "0")[:20]) <= TAKEN_BYTES
-
-
-def asks_to_switch(message: RawRequestMessage) -> bool:
-    """Tell whether what comes behind a request is of another protocol; if the request is declined, it is of none."""
-    protocol = message.headers.get(hdrs.UPGRADE, "") if message.upgrade else ""
-    return protocol.lower() in PROTOCOLS or message.method == hdrs.METH_CONNECT
 
 
 def least_size(request: tuple[Any, StreamReader]) -> int:
