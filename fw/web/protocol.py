@@ -102,9 +102,10 @@ class ProblemHandler(RequestHandler):
             self._lines += lines
             if self._received > REQUEST_BYTES:
                 self._cut()
-        if self._received or size > KEPT_BYTES or (is_at_work and self._messages):
+        is_busy = is_at_work or bool(self._messages)
+        if self._received or (is_busy and size > KEPT_BYTES) or (is_at_work and self._messages):
             self._unfinished.add(self, size, self._loop.time())
-        elif received and not is_at_work and not self._messages:
+        elif received and not is_busy:
             # The rest of a body, after the answer.
             self._unfinished.discard(self)
         return not self._is_cut

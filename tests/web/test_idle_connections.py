@@ -263,6 +263,17 @@ async def test_a_short_request_counts_no_more_once_it_is_answered(runner: Runner
     writer.close()
 
 
+async def test_a_body_that_comes_after_its_answer_counts_no_more_once_it_has_come(runner: Runner) -> None:
+    reader, writer = await connect(runner, b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+    assert b"HTTP/1.1 200 " in await asyncio.wait_for(reader.readuntil(b'"ok"'), 20)
+    (handler,) = handlers(runner)
+    for size in (30_000, 30_000):
+        assert handler.idle_until is None
+        handler.data_received(b"a" * size)
+    assert server_of(runner).unfinished.size == 0
+    writer.close()
+
+
 @pytest.mark.parametrize(("count", "are_closed"), [(IDLE_CLOSED, True), (IDLE_CLOSED - 1, False)])
 async def test_many_requests_that_do_not_become_whole_make_room_before_idle_connections(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, count: int, are_closed: bool
