@@ -19,12 +19,12 @@ ENDING_SECONDS: Final = 3.0
 """How long a client may take nothing of its response when the server stops."""
 UNFINISHED_BYTES: Final = 32 * 1024 * 1024
 """How much may have come of all requests that are not answered: some 500 of the longest, and twice that of memory."""
-IDLE_CLOSED: Final = 16
-"""How many idle connections at least make room for new ones."""
+CLOSED: Final = 16
+"""How many connections at least make room for new ones."""
 IDLE_SECONDS: Final = 0.1
 """If fewer connections than that are idle, they are looked for again after so long."""
 WHOLE_SECONDS: Final = 5.0
-"""Within what time an honest request is whole: if many are older, they make room before idle connections do."""
+"""Within what time an honest request is whole, but for few."""
 
 
 class ProblemServer(web.Server):
@@ -49,17 +49,22 @@ class ProblemServer(web.Server):
             self._loop.call_soon(transport.abort)
 
     def _make_room(self, now: float) -> None:
-        """Close the oldest of many requests that do not become whole, or the connections that have been idle longest.
+        """Close those that have been idle longest; if most are requests that do not become whole, or few are idle, the oldest
+        of those.
 
-        To look for these takes time, so it is some at once, and not again at once if there are few.
+        To look for idle ones takes time, so it is some at once, and not again at once if there are few.
         """
-        if self.unfinished.close_oldest(IDLE_CLOSED, now - WHOLE_SECONDS) or now < self._few_until:
+        are_few = now < self._few_until
+        are_unfinished = 2 * len(self.unfinished) >= len(self.connections)
+        if (are_unfinished or are_few) and self.unfinished.close_oldest(CLOSED, now - WHOLE_SECONDS):
+            return
+        if are_few:
             return
         handlers = (handler for handler in self.connections if isinstance(handler, ProblemHandler))
         idle = [(until, handler) for handler in handlers if (until := handler.idle_until) is not None]
-        if len(idle) < IDLE_CLOSED:
+        if len(idle) < CLOSED:
             self._few_until = now + IDLE_SECONDS
-        for _, handler in nsmallest(max(IDLE_CLOSED, len(idle) // 64), idle, key=itemgetter(0)):
+        for _, handler in nsmallest(max(CLOSED, len(idle) // 64), idle, key=itemgetter(0)):
             # Not when its client has taken the last answer: that may be never.
             handler.abort()
 

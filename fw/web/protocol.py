@@ -137,8 +137,12 @@ class ProblemHandler(RequestHandler):
 
     def _refuse_body(self) -> None:
         """Have whoever reads the body fail, and wait for no more of it."""
-        self._body.set_exception(web.RequestPayloadError("too many chunks"))
-        self._lingering_time = 0.0
+        if self._request_in_progress or self._messages:
+            self._body.set_exception(web.RequestPayloadError("too many chunks"))
+            self._lingering_time = 0.0
+        else:
+            # It comes after its answer: aiohttp reads it, to drop it.
+            self._body.feed_eof()
         self._cut()
 
     def connection_lost(self, exc: BaseException | None) -> None:

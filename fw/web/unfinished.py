@@ -23,6 +23,9 @@ class Unfinished:
         self.size = 0
         """How many bytes have come of all of them."""
 
+    def __len__(self) -> int:
+        return len(self._sizes)
+
     def add(self, connection: Connection, size: int, now: float) -> None:
         """Note that more has come of a connection's request."""
         before, begun_at = self._sizes.get(connection, (0, now))

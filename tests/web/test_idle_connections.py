@@ -14,7 +14,7 @@ from aiohttp import ClientSession, web
 from fw.config import Config
 from fw.server import Runner, make_runner
 from fw.web import connections
-from fw.web.connections import IDLE_CLOSED, ProblemServer
+from fw.web.connections import CLOSED, ProblemServer
 from fw.web.protocol import ProblemHandler
 from fw.web.request import BODY
 from tests.support.people import register
@@ -274,7 +274,7 @@ async def test_a_body_that_comes_after_its_answer_counts_no_more_once_it_has_com
     writer.close()
 
 
-@pytest.mark.parametrize(("count", "are_closed"), [(IDLE_CLOSED, True), (IDLE_CLOSED - 1, False)])
+@pytest.mark.parametrize(("count", "are_closed"), [(CLOSED, True), (CLOSED - 1, False)])
 async def test_many_requests_that_do_not_become_whole_make_room_before_idle_connections(
     runner: Runner, monkeypatch: pytest.MonkeyPatch, count: int, are_closed: bool
 ) -> None:
@@ -295,3 +295,45 @@ async def test_many_requests_that_do_not_become_whole_make_room_before_idle_conn
     await until(are_left)
     for writer in writers:
         writer.close()
+
+
+async def test_idle_connections_make_room_before_the_few_requests_that_do_not_become_whole(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An honest upload may be slow, and others can begin as many as they like."""
+    monkeypatch.setattr(connections, "WHOLE_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 60.0)
+    writers = [(await connect(runner, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"))[1] for _ in range(CLOSED + 4)]
+    writers += [(await connect(runner, HALF + b"{"))[1] for _ in range(CLOSED)]
+
+    async def are(idle: int, unfinished: int) -> bool:
+        found = [each.idle_until is not None for each in handlers(runner)]
+        return (found.count(True), len(found)) == (idle, idle + unfinished)
+
+    await until(lambda: are(CLOSED + 4, CLOSED))
+    now = asyncio.get_running_loop().time()
+    server_of(runner)._make_room(now)
+    await until(lambda: are(4, CLOSED))
+    # The others are most now, but too young.
+    monkeypatch.setattr(connections, "WHOLE_SECONDS", 60.0)
+    server_of(runner)._make_room(now)
+    await until(lambda: are(0, CLOSED))
+    monkeypatch.setattr(connections, "WHOLE_SECONDS", 0.0)
+    server_of(runner)._make_room(asyncio.get_running_loop().time())
+    await until(lambda: are(0, 0))
+    for writer in writers:
+        writer.close()
+
+
+async def test_a_body_in_many_chunks_that_comes_after_its_answer_is_no_error_of_the_server(
+    runner: Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await connect(runner, CHUNKED)
+    assert b"HTTP/1.1 404 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n{"), 20)
+    for _ in range(8):
+        writer.write(b"1\r\na\r\n" * 200)
+    with contextlib.suppress(ConnectionError):
+        await asyncio.wait_for(reader.read(), 20)
+    await gone(runner)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+    writer.close()
