@@ -26,6 +26,7 @@ from fw.web.connections import ProblemServer
 from fw.web.descriptors import Descriptors
 from fw.web.fields import time_zones
 from fw.web.heads import plain
+from fw.web.protocol import LINGER_SECONDS
 from fw.web.templates import templates
 
 log = logging.getLogger("fw.server")
@@ -37,8 +38,6 @@ KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT"
 """After how many seconds of silence the kernel probes a client, every how many seconds, and how many times (tcp(7))."""
 SHUTDOWN_SECONDS: Final = 5.0
 """How long requests may still take when the server stops; aiohttp waits at most twice as long."""
-LINGER_SECONDS: Final = 2.0
-"""How long a connection stays open after a response whose request's body has not come whole, so that the client can read it."""
 BACKLOG: Final = 1024
 UNSENT_BYTES: Final = 128 * 1024
 """How much of a response the kernel holds that is not sent yet: by default some megabytes for each client that stalls."""

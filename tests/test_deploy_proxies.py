@@ -64,7 +64,7 @@ def replaced(text: str, **changes: str) -> str:
 async def nginx(folder: Path, backend: str, port: int) -> AsyncIterator[None]:
     shipped = replaced(
         (DEPLOY / "nginx.conf").read_text(encoding="utf-8"),
-        **{"listen 80;": f"listen 127.0.0.1:{port};", "server 127.0.0.1:8080;": f"server {backend};"},
+        **{"listen 80;": f"listen 127.0.0.1:{port};", "server 127.0.0.1:8080 ": f"server {backend} "},
     )
     paths = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     config = folder / "nginx.conf"
@@ -103,25 +103,37 @@ async def test_everything_gets_through_nginx(make_database: MakeDatabase, tmp_pa
                 assert (await large.json())["type"] == "/problems/too-large"
 
 
+UNREAD = {
+    "upgrade": (b"GET /health HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", 60_000),
+    "live": (b"GET /api/feedback/live HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", 60_000),
+    "long": (b"GET /health HTTP/1.1\r\n", 900_000),
+    "too large": (b"POST /api/feedback/nobody HTTP/1.1\r\n", 900_000),
+    "method": (b"FOO /health HTTP/1.1\r\n", 20_000),
+    "fields": (b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 130, 200_000),
+}
+"""Heads of requests whose bodies nobody reads, and how long these are."""
+
+
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt-get install nginx-light)")
-async def test_an_upgrade_that_is_declined_delays_no_other_visitor(make_database: MakeDatabase, tmp_path: Path) -> None:
+async def test_a_request_that_nobody_reads_costs_nobody_else_an_answer(make_database: MakeDatabase, tmp_path: Path) -> None:
     """nginx shares its connections to the server among all."""
-    settings = {"DATABASE_URL": make_database(), "FW_JWT_SECRET": SECRET, "FW_TRUSTED_PROXIES": "1"}
+    settings = {"DATABASE_URL": make_database(), "FW_JWT_SECRET": SECRET, "FW_TRUSTED_PROXIES": "1", "FW_RATE_LIMITS": "off"}
     port = free_port()
     async with (
         run_fw("serve", folder=tmp_path, **settings) as server,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as http,
         nginx(tmp_path, (await server.url()).removeprefix("http://"), port),
     ):
-        for path in ("health", "api/feedback/live"):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 60000"
-            writer.write(f"GET /{path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n".encode() + b"a" * 60_000)
-            assert b"HTTP/1.1 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
-            for _ in range(6):
-                async with http.get(f"http://127.0.0.1:{port}/health") as response:
-                    assert response.status == 200
-            writer.close()
+        url = f"http://127.0.0.1:{port}"
+        await register(http, url)
+        for head, size in UNREAD.values():
+            for _ in range(12):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(head + b"Host: x\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size)
+                assert not (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 5"), head[:40]
+                async with http.post(f"{url}/api/feedback/somebody", json={"message": "Hello"}) as sent:
+                    assert sent.status == 201, head[:40]
+                writer.close()
 
 
 @asynccontextmanager

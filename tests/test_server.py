@@ -429,6 +429,21 @@ async def test_a_body_in_very_many_chunks_is_refused(runner: Runner, monkeypatch
         assert b"The body is not what its headers say." in answer
 
 
+@pytest.mark.parametrize("line", [b"FOO /health HTTP/1.1", b"GET /health HTTP/9", b"GET / HTTP/1.1\r\nA: \x01"])
+async def test_an_answer_to_what_is_no_http_is_read_even_if_more_comes(runner: Runner, line: bytes) -> None:
+    """Closed at once, the connection would be reset, and a proxy would take the server for one that has failed."""
+    for _ in range(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+        writer.write(line + b"\r\nHost: x\r\nContent-Length: 400000\r\n\r\n")
+        for _ in range(10):
+            writer.write(b"a" * 40_000)
+            await asyncio.sleep(0.002)
+        answer = await asyncio.wait_for(reader.read(), 20)
+        assert b" 400 " in answer.partition(b"\r\n")[0]
+        assert answer.count(b"HTTP/1.") == 1
+        writer.close()
+
+
 UPGRADES = {
     "websocket": b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n",
     "tcp": b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}",

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
@@ -23,6 +25,8 @@ log = logging.getLogger("fw.server")
 
 HEAD_SECONDS: Final = 20.0
 """How long a connection may take to send its first request; one that sends it byte by byte would keep others out."""
+LINGER_SECONDS: Final = 2.0
+"""How long a connection stays open after a response if more of its request may come, so that the client can read it."""
 REQUEST_BYTES: Final = 128 * 1024
 """After so much of one request no more is parsed. A body has 64 KiB; the rest is for heads and for the sizes of chunks."""
 REQUEST_LINES: Final = 1200
@@ -40,6 +44,7 @@ class ProblemHandler(RequestHandler):
         "_body",
         "_is_cut",
         "_lines",
+        "_lost",
         "_made_at",
         "_open",
         "_progress",
@@ -62,6 +67,8 @@ class ProblemHandler(RequestHandler):
         self._received = self._lines = 0
         self._body: StreamReader = EMPTY_PAYLOAD
         self._is_cut = False
+        # Is done when the connection is lost, if anybody waits for that.
+        self._lost: asyncio.Future[None] | None = None
         # How many bytes of the request are not its body's, and how many were when its head had come.
         self._beside = self.head_size = 0
 
@@ -154,6 +161,8 @@ class ProblemHandler(RequestHandler):
         super().connection_lost(exc)
         self._body = EMPTY_PAYLOAD
         self._open = None
+        if self._lost and not self._lost.done():
+            self._lost.set_result(None)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Resume after a pause. aiohttp calls this for every body, and would have the parser run once more."""
@@ -167,7 +176,27 @@ class ProblemHandler(RequestHandler):
             # The upgrade was declined. aiohttp would parse all that came behind it at once, and none of that would be counted.
             self._message_tail = b""
             self._cut()
-        return await super().finish_response(request, resp, start_time)
+        finished = await super().finish_response(request, resp, start_time)
+        body = request._payload
+        if not resp.keep_alive and (self._is_cut or self._messages) and (body.is_eof() or body.exception()):
+            await self._linger()
+        return finished
+
+    async def _linger(self) -> None:
+        """Take what else comes, for a moment, so that the client can read its last answer: else the connection would be reset.
+
+        aiohttp does so only if a body that it has parsed so far is not complete.
+        """
+        self._is_cut = True
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write_eof()
+        transport.resume_reading()
+        self._lost = self._loop.create_future()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await self._lost
 
     def _cut(self) -> None:
         """Drop what else comes. A request that is under way is answered first."""
@@ -250,6 +279,9 @@ class ProblemHandler(RequestHandler):
         if isinstance(exc, UnicodeEncodeError) and hdrs.EXPECT in request.headers:
             # At an unknown path aiohttp quotes the expectation, which may have bytes that are no text.
             status = 417
+        if isinstance(exc, HttpProcessingError):
+            # Nobody knows where the next request would begin.
+            self._is_cut = True
         if status == 500:
             log.error("request failed outside the application", exc_info=exc)
         response = reply_last(BY_STATUS.get(status, Problem)(), request)
