@@ -15,14 +15,11 @@ from aiohttp.test_utils import TestClient
 from tests.conftest import MakeClient, MakeUser
 from tests.support.people import PASSWORD, Person, body, make_person, nothing, problem
 
+pytestmark = pytest.mark.usefixtures("no_attempts_yet")
+
 LOGIN = "/api/auth/login"
 REGISTER = "/api/auth/register"
 RESET = "/api/auth/reset"
-
-
-@pytest.fixture(autouse=True)
-async def no_attempts_yet(sql: asyncpg.Connection) -> None:
-    await sql.execute("DELETE FROM attempts")
 
 
 async def log_in(client: TestClient, name: str, password: str = "something else", address: str = "") -> ClientResponse:

@@ -77,6 +77,7 @@ async def test_counts_what_was_typed_whether_there_is_an_account_or_not(make_cli
         await problem(await client.post(FORGOT, json={"email": email}), 429, "too-many-requests")
 
 
+@pytest.mark.usefixtures("no_attempts_yet")
 async def test_counts_addresses(make_client: MakeClient) -> None:
     client = await make_client(rate_limits={"forgot": (2, 3600)}, trusted_proxies=1)
     for number in range(3):
@@ -87,6 +88,7 @@ async def test_counts_addresses(make_client: MakeClient) -> None:
     await nothing(await client.post(FORGOT, json={"email": f"{uuid4().hex}@example.com"}, headers=headers), 202)
 
 
+@pytest.mark.usefixtures("no_attempts_yet")
 async def test_counts_a_request_before_it_looks_at_it(make_client: MakeClient) -> None:
     client = await make_client(rate_limits={"forgot": (1, 3600)})
     await problem(await client.post(FORGOT, json={"email": "no address"}), 422, "invalid")

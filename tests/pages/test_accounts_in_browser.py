@@ -47,6 +47,7 @@ async def test_errors_of_signing_up_and_in_are_told_in_place(client: TestClient,
         await expect(page.get_by_role("link", name="Forgotten your password?")).to_have_attribute("href", "/forgot")
 
 
+@pytest.mark.usefixtures("no_attempts_yet")
 async def test_a_limit_is_told_with_the_time_to_wait(make_client: MakeClient, make_user: MakeUser) -> None:
     client = await make_client(rate_limits={"login": (1, 60), "login-account": (1, 60)})
     user = await make_user(client=client)

@@ -42,6 +42,7 @@ async def test_the_form_reaches_the_account(make_client: MakeClient, box: Postbo
     await box.mail(user.email, "Set a new password")
 
 
+@pytest.mark.usefixtures("no_attempts_yet")
 async def test_the_form_says_what_is_wrong_and_keeps_what_was_typed(make_client: MakeClient, box: Postbox) -> None:
     client = await make_client(**box.settings, rate_limits={"forgot": (1, 3600)})
     response = await client.post(FORGOT, data={"email": 'x"><b>'})

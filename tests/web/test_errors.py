@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from itertools import product
 from typing import Any, NoReturn
 
-import asyncpg
 import pytest
 from aiohttp import ClientResponse, http_parser, web
 from aiohttp.test_utils import TestClient
@@ -366,11 +365,11 @@ def everything(records: list[logging.LogRecord]) -> str:
     return "\n".join(f"{formatter.format(record)} {record.__dict__}" for record in records)
 
 
+@pytest.mark.usefixtures("no_attempts_yet")
 async def test_logs_tell_what_happened_and_nothing_that_is_secret(
-    make_client: MakeClient, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    await sql.execute("DELETE FROM attempts")
     client = await make_client(rate_limits={"login": (4, 60), "login-account": (9, 60), "registration": (9, 60)})
     user = await make_person(client, password="a password of mine", email="Anna.Secret@example.com")
     login, new, message = "/api/auth/login", "another one of mine", "a message of mine"
