@@ -10,6 +10,7 @@ from fw.database.rotation import ASKER, Kind
 from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Problem, TooLarge
 from fw.web.address import caller_bucket
 from fw.web.heads import length
+from fw.web.origin import ORIGIN_CHARACTERS
 from fw.web.response import add_usual, reply_problem
 from fw.web.route import Handler
 from fw.web.trace import X_REQUEST_ID, identify, request_id
@@ -33,7 +34,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         return
     add_usual(response)
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin and request.match_info.route.resource is None:
+    if origin and len(origin) <= ORIGIN_CHARACTERS and request.match_info.route.resource is None:
         allowed = request.app[CONFIG].cors_origins
         if origin in allowed or "*" in allowed:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin

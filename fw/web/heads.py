@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aiohttp import hdrs
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from yarl import URL
 
 DEEPEST: Final = 20
@@ -20,6 +20,7 @@ KEPT_FIELDS: Final = 64
 
 TAKEN_BYTES: Final = 96 * 1024
 """How long a body that nobody reads may be if a request may follow. With a head it is less than is parsed of a request."""
+TAKEN_DIGITS: Final = 6
 
 
 def length(fields: Iterable[tuple[bytes, bytes]]) -> int:
@@ -54,13 +55,15 @@ def is_last(message: RawRequestMessage, body: StreamReader, size: int) -> bool:
     aiohttp of another protocol, also if it is declined; if it does not know the protocol, it is lost.
     """
     is_long = len(message.raw_headers) > KEPT_FIELDS or (size > KEPT_BYTES and head_size(message) > KEPT_BYTES)
-    return is_long or message.chunked or message.upgrade or not (body.is_eof() or is_taken(message))
+    is_whole = body is not EMPTY_PAYLOAD and body.is_eof()
+    return is_long or message.chunked or message.upgrade or not (is_whole or is_taken(message))
 
 
 def is_taken(message: RawRequestMessage) -> bool:
     """Tell whether a body of known length is parsed to its end, if nobody reads it."""
-    # More digits than that are more bytes than anybody sends.
-    return int(message.headers.get(hdrs.CONTENT_LENGTH, "0")[:20]) <= TAKEN_BYTES
+    said = message.headers.get(hdrs.CONTENT_LENGTH, "0")
+    # aiohttp has a body of 2^64 - 1 bytes for an empty one; the parser waits for it.
+    return len(said) <= TAKEN_DIGITS and int(said) <= TAKEN_BYTES
 
 
 def least_size(request: tuple[Any, StreamReader]) -> int:
