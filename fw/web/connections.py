@@ -49,14 +49,14 @@ class ProblemServer(web.Server):
             self._loop.call_soon(transport.abort)
 
     def _make_room(self, now: float) -> None:
-        """Close those that have been idle longest; if most are requests that do not become whole, or few are idle, the oldest
-        of those.
+        """Close those that have been idle longest; if most are requests that do not become whole, or few are idle, those of
+        them that have been silent longest.
 
         To look for idle ones takes time, so it is some at once, and not again at once if there are few.
         """
         are_few = now < self._few_until
         are_unfinished = 2 * len(self.unfinished) >= len(self.connections)
-        if (are_unfinished or are_few) and self.unfinished.close_oldest(CLOSED, now - WHOLE_SECONDS):
+        if (are_unfinished or are_few) and self.unfinished.close_silent(CLOSED, now - WHOLE_SECONDS):
             return
         if are_few:
             return

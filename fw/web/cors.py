@@ -1,7 +1,6 @@
 """Cross-origin requests, by aiohttp-cors: what pages of other sites may call."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import aiohttp_cors
 from aiohttp import hdrs, web
@@ -10,9 +9,6 @@ from fw.config import Config
 from fw.web.envelope import EXPOSED
 from fw.web.origin import ORIGIN_CHARACTERS
 from fw.web.route import Origins
-
-LONGEST: Final = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: ORIGIN_CHARACTERS, hdrs.ACCESS_CONTROL_ALLOW_HEADERS: 1000}
-"""How much of what a request asks for is repeated. nginx takes an answer whose head has 4 kB for a failure of the server."""
 
 
 def options(origins: Origins, config: Config) -> Mapping[str, aiohttp_cors.ResourceOptions]:
@@ -34,13 +30,7 @@ def set_up(app: web.Application, routes: Mapping[web.ResourceRoute, Origins], co
     add_cors_headers = app.on_response_prepare.pop()
 
     async def answer_origin(request: web.Request, response: web.StreamResponse) -> None:
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None:
-            return
-        if len(origin) <= ORIGIN_CHARACTERS:
+        if 0 < len(request.headers.get(hdrs.ORIGIN, "")) <= ORIGIN_CHARACTERS:
             await add_cors_headers(request, response)
-        for name, most in LONGEST.items():
-            if len(response.headers.get(name, "")) > most:
-                del response.headers[name]
 
     app.on_response_prepare.append(answer_origin)

@@ -22,6 +22,8 @@ CLIENT_LEFT: Final = 499
 """The status in the log of a request whose client did not wait for the answer, as nginx has it."""
 HEAD_BYTES: Final = 32 * 1024
 FEW_FIELDS: Final = 12
+PREFLIGHT_CHARACTERS: Final = 1000
+"""How much a preflight may list. It is repeated, and nginx takes an answer whose head has 4 kB for a failure of the server."""
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -56,17 +58,31 @@ def reply_last(problem: Problem, request: web.BaseRequest) -> web.Response:
     return response
 
 
+def is_too_long(request: web.Request) -> bool:
+    """Tell whether a head is one that takes long to read: the connection keeps its last one in memory, too."""
+    fields = request.raw_headers
+    # Most heads are short, and not added up: the connection of a long one is not kept.
+    return (len(fields) > FEW_FIELDS or not request.keep_alive) and length(fields) > HEAD_BYTES
+
+
+def refuse_long_preflight(request: web.Request) -> None:
+    """Raises `BadRequest`."""
+    if request.method != hdrs.METH_OPTIONS:
+        return
+    listed = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+    if len(listed) > PREFLIGHT_CHARACTERS or len(request.headers.get(hdrs.ORIGIN, "")) > ORIGIN_CHARACTERS:
+        raise BadRequest("A preflight may not be that long.")
+
+
 @web.middleware
 async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem. As the outermost middleware it gets the router's errors too."""
     identify(request)
     ASKER.set(lambda: (Kind.ANYBODY, caller_bucket(request)))
     try:
-        fields = request.raw_headers
-        # Most heads are short, and not added up: the connection of a long one is not kept.
-        if (len(fields) > FEW_FIELDS or not request.keep_alive) and length(fields) > HEAD_BYTES:
-            # Some fields take long to read, and the connection keeps its last head in memory.
+        if is_too_long(request):
             return reply_last(BadRequest("The head may have 32 KiB at most."), request)
+        refuse_long_preflight(request)
         if request.protocol.writing_paused:
             # The client has not read its earlier answers yet, so no further one is made.
             await request.writer.drain()

@@ -1,6 +1,6 @@
 """Bounds the memory of requests that are not answered: anybody may begin any number of them, or send more than are answered."""
 
-from itertools import islice
+from heapq import nsmallest
 from typing import Protocol
 
 
@@ -18,30 +18,34 @@ class Unfinished:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        # In the order in which they began, and when that was.
-        self._sizes: dict[Connection, tuple[int, float]] = {}
+        # In the order in which they began: how many bytes have come, when that was, and when the last ones came.
+        self._seen: dict[Connection, tuple[int, float, float]] = {}
         self.size = 0
         """How many bytes have come of all of them."""
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        return len(self._seen)
 
     def add(self, connection: Connection, size: int, now: float) -> None:
         """Note that more has come of a connection's request."""
-        before, begun_at = self._sizes.get(connection, (0, now))
-        self._sizes[connection] = before + size, begun_at
+        before, begun_at, _ = self._seen.get(connection, (0, now, now))
+        self._seen[connection] = before + size, begun_at, now
         self.size += size
         while self.size > self._most:
-            self._close(next(iter(self._sizes)))
+            self._close(next(iter(self._seen)))
 
-    def close_oldest(self, count: int, begun_before: float) -> bool:
-        """Close so many of the oldest, if all of them began before then: a few may be honest, and slow."""
-        oldest = list(islice(self._sizes.items(), count))
-        are_old = len(oldest) == count and oldest[-1][1][1] < begun_before
-        if are_old:
-            for each, _ in oldest:
-                self._close(each)
-        return are_old
+    def close_silent(self, count: int, begun_before: float) -> bool:
+        """Close those that have sent nothing for longest, of all that began before then: so many, or a part of very many.
+
+        Closes none if those are fewer: they may be honest, and slow. To look at all takes time.
+        """
+        seen = enumerate(self._seen.items())
+        old = [(last_at, n, each) for n, (each, (_, begun_at, last_at)) in seen if begun_at < begun_before]
+        if len(old) < count:
+            return False
+        for *_, each in nsmallest(max(count, len(old) // 64), old):
+            self._close(each)
+        return True
 
     def _close(self, connection: Connection) -> None:
         self.discard(connection)
@@ -49,4 +53,4 @@ class Unfinished:
 
     def discard(self, connection: Connection) -> None:
         """Forget a connection: its requests are answered, or it is closed."""
-        self.size -= self._sizes.pop(connection, (0, 0.0))[0]
+        self.size -= self._seen.pop(connection, (0, 0.0, 0.0))[0]

@@ -277,3 +277,9 @@ async def test_repeats_nothing_that_is_long(make_client: MakeClient, path: str) 
         ):
             assert sum(len(name) + len(value) + 4 for name, value in response.headers.items()) < 2000
             assert response.headers.get("Access-Control-Allow-Origin", FOREIGN) == FOREIGN
+
+
+async def test_refuses_long_preflights(client: TestClient) -> None:
+    await problem(await preflight(client, "GET", "/api/feedback", f"https://{'a' * 300}"), 400, "bad-request")
+    await problem(await preflight(client, "GET", "/api/feedback", OURS, "x" * 1001), 400, "bad-request")
+    assert is_open_to(await preflight(client, "GET", "/api/feedback", OURS, "x" * 1000), OURS)

@@ -283,7 +283,7 @@ async def test_many_requests_that_do_not_become_whole_make_room_before_idle_conn
     writers += [(await connect(runner, HALF + b"{"))[1] for _ in range(count)]
 
     async def have_come() -> bool:
-        return len(server_of(runner).unfinished._sizes) == count and len(handlers(runner)) == count + 1
+        return len(server_of(runner).unfinished) == count and len(handlers(runner)) == count + 1
 
     await until(have_come)
     server_of(runner)._make_room(asyncio.get_running_loop().time())
@@ -321,6 +321,23 @@ async def test_idle_connections_make_room_before_the_few_requests_that_do_not_be
     monkeypatch.setattr(connections, "WHOLE_SECONDS", 0.0)
     server_of(runner)._make_room(asyncio.get_running_loop().time())
     await until(lambda: are(0, 0))
+    for writer in writers:
+        writer.close()
+
+
+async def test_requests_that_go_on_are_spared_when_those_that_do_not_become_whole_make_room(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An honest upload may be slow, and have begun before all others."""
+    monkeypatch.setattr(connections, "WHOLE_SECONDS", 0.0)
+    writers = [(await connect(runner, HALF + b"{"))[1]]
+    await until(lambda: asyncio.sleep(0, len(server_of(runner).unfinished) == 1))
+    (honest,) = handlers(runner)
+    writers += [(await connect(runner, HALF + b"{"))[1] for _ in range(CLOSED)]
+    await until(lambda: asyncio.sleep(0, len(server_of(runner).unfinished) == CLOSED + 1))
+    honest.data_received(b" ")
+    server_of(runner)._make_room(asyncio.get_running_loop().time())
+    await until(lambda: asyncio.sleep(0, handlers(runner) == [honest]))
     for writer in writers:
         writer.close()
 
