@@ -73,7 +73,7 @@ class ProblemServer(web.Server):
         super().pre_shutdown()
 
     def __call__(self) -> RequestHandler:
-        return ProblemHandler(self, loop=self._loop, **self._kwargs)
+        return ProblemHandler(self, self.unfinished, loop=self._loop, **self._kwargs)
 
     async def sweep(self) -> None:
         """Close connections that are dead, silent or stalled; and, if too much waits for all clients, those of the slowest."""

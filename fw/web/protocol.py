@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -17,9 +17,7 @@ from fw.web.heads import KEPT_BYTES, least_size
 from fw.web.progress import Progress
 from fw.web.response import add_usual
 from fw.web.trace import request_id
-
-if TYPE_CHECKING:
-    from fw.web.connections import ProblemServer
+from fw.web.unfinished import Unfinished
 
 log = logging.getLogger("fw.server")
 
@@ -53,9 +51,9 @@ class ProblemHandler(RequestHandler):
         "head_size",
     )
 
-    def __init__(self, manager: "ProblemServer", **options: Any) -> None:
+    def __init__(self, manager: web.Server, unfinished: Unfinished, **options: Any) -> None:
         super().__init__(manager, **options)
-        self._unfinished = manager.unfinished
+        self._unfinished = unfinished
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
