@@ -126,6 +126,15 @@ def sums(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     ]
 
 
+def check_spread(config: Config, before: list[tuple[Any, ...]]) -> None:
+    """Check that everything is spread, and that the rows are those of before."""
+    with connect(config) as connection:
+        found = state(connection)
+        assert found
+        assert found.is_whole
+        assert sums(connection) == before
+
+
 @needs_cluster
 @pytest.mark.slow
 async def test_rows_move_to_the_nodes_and_leave_the_coordinator(empty: Config) -> None:
@@ -137,11 +146,7 @@ async def test_rows_move_to_the_nodes_and_leave_the_coordinator(empty: Config) -
     distribute(empty, 4, told.append)
     given_back = {line.partition(":")[0] for line in told if "given back" in line}
     assert given_back == {"users", "inboxes", "feedback"}
-    with connect(empty) as connection:
-        found = state(connection)
-        assert found
-        assert found.is_whole
-        assert sums(connection) == before
+    check_spread(empty, before)
 
 
 @needs_cluster
@@ -167,11 +172,7 @@ async def test_old_rows_of_a_killed_run_are_found_and_leave(empty: Config) -> No
     assert found.left["feedback"] > 5_000_000
     assert (await check_cluster(Subject(config=empty))).detail.startswith("old rows are left with the coordinator: ")
     distribute(empty, 4, print)
-    with connect(empty) as connection:
-        found = state(connection)
-        assert found
-        assert found.is_whole
-        assert sums(connection) == before
+    check_spread(empty, before)
 
 
 @needs_cluster

@@ -9,10 +9,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 
-from fw.config import Config
-from fw.server import Runner, make_runner
+from fw.server import Runner
 from fw.web import connections
 from fw.web.connections import CLOSED, ProblemServer
 from fw.web.protocol import ProblemHandler
@@ -22,15 +21,6 @@ from tests.support.waiting import until
 
 WITH_BODY = b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
 HALF = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n"
-
-
-@pytest.fixture
-async def runner(config: Config) -> AsyncIterator[Runner]:
-    runner = make_runner(config)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield runner
-    await runner.cleanup()
 
 
 def server_of(runner: Runner) -> ProblemServer:

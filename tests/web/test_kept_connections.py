@@ -1,14 +1,9 @@
 """Connections that answers promise to keep: a proxy gives them to other visitors."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import product
 
-import pytest
-from aiohttp import web
-
-from fw.config import Config
-from fw.server import Runner, make_runner
+from fw.server import Runner
 
 METHODS = ("GET", "POST", "HEAD")
 PATHS = ("/health", "/nothing", "/api/feedback/nobody", "/api/auth/login", "/api/feedback/live")
@@ -17,15 +12,6 @@ FIELDS = ("Content-Length: {size}", "Transfer-Encoding: chunked")
 UPGRADES = ("", "Connection: Upgrade\r\nUpgrade: websocket\r\n")
 PAUSES = (0.0, 0.1)
 """Between a head and its body: many requests are answered without it."""
-
-
-@pytest.fixture
-async def runner(config: Config) -> AsyncIterator[Runner]:
-    runner = make_runner(config)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield runner
-    await runner.cleanup()
 
 
 def body_of(size: int, field: str) -> bytes:
