@@ -31,15 +31,17 @@ def run(config: Config, options: argparse.Namespace) -> int:
 
 
 def show(found: "State") -> None:
+    from fw.database.distribution import megabytes
+
     for node in found.nodes:
         kind = "coordinator" if node.group == 0 else "node" if node.has_shards else "node without data"
         away = "" if node.is_active else ", not active"
-        print(f"{node.address}  {kind}{away}: {node.shards} shards, {node.bytes / 1e6:,.1f} MB")
+        print(f"{node.address}  {kind}{away}: {node.shards} shards, {megabytes(node.bytes)}")
     for name in found.missing_tables:
         print(f"not spread: {name}")
     for name in found.missing_functions:
         print(f"not run by its node: {name}()")
     for name, size in found.left.items():
-        print(f"left with the coordinator: {name}, {size / 1e6:,.1f} MB")
+        print(f"left with the coordinator: {name}, {megabytes(size)}")
     if found.is_whole:
         print("everything is spread")

@@ -79,15 +79,14 @@ def state(connection: psycopg.Connection[Any]) -> State | None:
     """Return how far the tables are spread; None if the extension is not there."""
     if not run(connection, "distribution.is_possible")[0][0]:
         return None
-    tables, functions = (
-        {found for (found,) in run(connection, name)} for name in ("distribution.tables", "distribution.functions")
-    )
+    tables = dict(run(connection, "distribution.tables"))
+    functions = {name for (name,) in run(connection, "distribution.functions")}
     sizes = {row[:2]: row[2:] for row in run(connection, "distribution.sizes")}
     return State(
         nodes=[Node(*row, *sizes.get(row[:2], (0, 0))) for row in run(connection, "distribution.nodes")],
         missing_tables=[name for name in (*COPIED, *SPREAD) if name not in tables],
         missing_functions=[name for name, _ in SENT if name not in functions],
-        left=dict(run(connection, "distribution.left")),
+        left={name: size for name, size in tables.items() if size},
     )
 
 
@@ -111,11 +110,11 @@ def complete(connection: psycopg.Connection[Any], found: State, shards: int, tel
     connection.execute("SET client_min_messages = warning")
     for name in COPIED:
         if name in found.missing_tables:
-            tell(f"{name}: {size_of(connection, name)}, copied to every node")
+            tell(f"{name}: {megabytes(size_of(connection, name))}, copied to every node")
             run(connection, "distribution.copy", name)
     for name in SPREAD:
         if name in found.missing_tables:
-            tell(f"{name}: {size_of(connection, name)}, spread by {COLUMN}")
+            tell(f"{name}: {megabytes(size_of(connection, name))}, spread by {COLUMN}")
             if name == FIRST:
                 run(connection, "distribution.spread_first", name, COLUMN, shards)
             else:
@@ -132,12 +131,17 @@ def let_go(connection: psycopg.Connection[Any], tell: Tell) -> None:
     found = state(connection)
     if found and not found.missing_tables:
         for name, size in found.left.items():
-            tell(f"{name}: {size / 1e6:,.1f} MB of the coordinator given back")
+            tell(f"{name}: {megabytes(size)} of the coordinator given back")
             run(connection, "distribution.let_go", name)
 
 
-def size_of(connection: psycopg.Connection[Any], name: str) -> str:
-    return f"{run(connection, 'distribution.size', name)[0][0] / 1e6:,.1f} MB"
+def size_of(connection: psycopg.Connection[Any], name: str) -> int:
+    """Return the bytes of a table that is not spread."""
+    return int(run(connection, "distribution.size", name)[0][0])
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
 
 
 def run(connection: psycopg.Connection[Any], name: str, *arguments: Any) -> Sequence[tuple[Any, ...]]:

@@ -1,13 +1,12 @@
 """Spreads the tables of a database over the nodes of its cluster, while no server runs."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
 from fw.config import Config, ConfigError
 from fw.database import migrations
-from fw.database.distribution import COPIED, SPREAD, State, Tell, complete, run, state
+from fw.database.distribution import COPIED, SPREAD, State, Tell, complete, megabytes, run, size_of, state
 
 
 def distribute(config: Config, shards: int, tell: Tell) -> None:
@@ -42,11 +41,9 @@ def refuse(connection: psycopg.Connection[Any], found: State | None) -> None:
 
 def refuse_without_room(connection: psycopg.Connection[Any], found: State) -> None:
     """Raises `ConfigError` if a disk has less left than its node is to get at least, if all of them get the same."""
-
-    def size_of(names: Sequence[str]) -> int:
-        return sum(run(connection, "distribution.size", name)[0][0] for name in names if name in found.missing_tables)
-
-    copied, spread = size_of(COPIED), size_of(SPREAD)
+    copied, spread = (
+        sum(size_of(connection, name) for name in names if name in found.missing_tables) for names in (COPIED, SPREAD)
+    )
     left = {row[:2]: row[2] for row in run(connection, "distribution.room")}
     share = spread // sum(node.has_shards for node in found.nodes)
     for node in found.nodes:
@@ -54,5 +51,5 @@ def refuse_without_room(connection: psycopg.Connection[Any], found: State) -> No
         room = left.get((node.name, node.port), least)
         if room < least:
             raise ConfigError(
-                f"the node {node.address} is to get {least / 1e6:,.1f} MB at least, and its disk has {room / 1e6:,.1f} MB left"
+                f"the node {node.address} is to get {megabytes(least)} at least, and its disk has {megabytes(room)} left"
             )

@@ -9,8 +9,9 @@ SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS is_possible;
 SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('inboxes')) AS is_spread;
 
 -- name: tables
--- Lists the tables that are spread by a column or copied to every node.
-SELECT c.relname
+-- Lists the tables that are spread by a column or copied to every node, and the bytes of the rows that they had before: those are
+-- still with the coordinator, where nobody reads them.
+SELECT c.relname, CASE WHEN pg_relation_size(c.oid) > 0 THEN pg_total_relation_size(c.oid) ELSE 0 END AS bytes_left
 FROM pg_dist_partition AS p
 JOIN pg_class AS c ON c.oid = p.logicalrelid
 WHERE c.relnamespace = current_schema()::regnamespace AND (p.partmethod = 'h' OR p.repmodel = 't');
@@ -73,15 +74,6 @@ SELECT n.nodename, n.nodeport, r.result::bigint AS bytes
 FROM run_command_on_all_nodes('SELECT available_disk_size FROM citus_local_disk_space_stats()') AS r
 JOIN pg_dist_node AS n ON n.nodeid = r.nodeid
 WHERE r.success;
-
--- name: left
--- Lists the spread tables whose rows of before are still with the coordinator, where nobody reads them, and their bytes.
-SELECT c.relname, pg_total_relation_size(c.oid) AS bytes
-FROM pg_dist_partition AS p
-JOIN pg_class AS c ON c.oid = p.logicalrelid
-WHERE c.relnamespace = current_schema()::regnamespace
-    AND (p.partmethod = 'h' OR p.repmodel = 't')
-    AND pg_relation_size(c.oid) > 0;
 
 -- name: let_go
 -- Gives back the space of the rows that a spread table ($1) had before.
