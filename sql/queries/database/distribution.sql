@@ -9,8 +9,8 @@ SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL AS is_possible;
 SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('inboxes')) AS is_spread;
 
 -- name: tables
--- Lists the tables that are spread by a column or copied to every node, and the bytes of the rows that they had before: those are
--- still with the coordinator, where nobody reads them.
+-- Lists the tables that are spread by a column or copied to every node, and the bytes of the rows that they had before:
+-- those are still with the coordinator, where nobody reads them.
 SELECT c.relname, CASE WHEN pg_relation_size(c.oid) > 0 THEN pg_total_relation_size(c.oid) ELSE 0 END AS bytes_left
 FROM pg_dist_partition AS p
 JOIN pg_class AS c ON c.oid = p.logicalrelid
