@@ -50,7 +50,8 @@ class ProblemServer(web.Server):
 
     def _make_room(self, now: float) -> None:
         """Close those that have been idle longest; if most are requests that do not become whole, or few are idle, those of
-        them that have been silent longest.
+        them that have been silent longest. If most are requests, but all of them young, and nothing is idle, somebody begins
+        them anew again and again: honest ones are young for a moment.
 
         To look for idle ones takes time, so it is some at once, and not again at once if there are few.
         """
@@ -58,8 +59,13 @@ class ProblemServer(web.Server):
         are_unfinished = 2 * len(self.unfinished) >= len(self.connections)
         if (are_unfinished or are_few) and self.unfinished.close_silent(CLOSED, now - WHOLE_SECONDS):
             return
-        if are_few:
+        if not are_few and self._close_idle(now):
             return
+        if are_unfinished:
+            self.unfinished.close_silent(CLOSED, now)
+
+    def _close_idle(self, now: float) -> bool:
+        """Close those that have been idle longest. Returns whether there are any."""
         handlers = (handler for handler in self.connections if isinstance(handler, ProblemHandler))
         idle = [(until, handler) for handler in handlers if (until := handler.idle_until) is not None]
         if len(idle) < CLOSED:
@@ -67,6 +73,7 @@ class ProblemServer(web.Server):
         for _, handler in nsmallest(max(CLOSED, len(idle) // 64), idle, key=itemgetter(0)):
             # Not when its client has taken the last answer: that may be never.
             handler.abort()
+        return bool(idle)
 
     def pre_shutdown(self) -> None:
         self.is_ending = True

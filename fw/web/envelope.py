@@ -94,6 +94,8 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as error:
         if error.status < 400:
             raise
+        # An unknown path's is kept by the request, which its traceback keeps, until the collector runs.
+        error.__traceback__ = None
         return reply_problem(from_framework(error), request_id(request))
     except web.RequestPayloadError:
         return reply_problem(BadRequest("The body is not what its headers say."), request_id(request))

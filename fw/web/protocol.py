@@ -7,9 +7,8 @@ from itertools import islice
 from typing import Any, Final
 
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from fw.errors import BY_STATUS, Problem
 from fw.web.envelope import reply_last
@@ -95,6 +94,8 @@ class ProblemHandler(RequestHandler):
         self._beside += beside
         if self._request_count != count:
             self._lines, self._body = 0, self._messages[-1][1]
+            if self._body is EMPTY_PAYLOAD and self._is_invalid(body):
+                return False
             if not received and not is_at_work and size <= PIECE_BYTES and self._body.is_eof():
                 # One short request, or some, as most are: nothing of that has to be counted.
                 self.head_size, self._beside = self._beside, 0
@@ -114,6 +115,22 @@ class ProblemHandler(RequestHandler):
             # The rest of a body, after the answer.
             self._unfinished.discard(self)
         return not self._is_cut
+
+    def _is_invalid(self, body: StreamReader) -> bool:
+        """Return whether what has come is no HTTP, be it a new request or more of the body of the one before."""
+        message = self._messages[-1][0]
+        if not isinstance(message, _ErrInfo):
+            return False
+        # Else it would hold what has come, and itself, until the collector runs.
+        message.exc.__traceback__ = None
+        # Nobody knows where the next request would begin.
+        self._is_cut = True
+        if not body.is_eof():
+            # That request has one answer.
+            self._messages.pop()
+            self._body = body
+            self._refuse_body()
+        return True
 
     def _begin(self, count: int) -> None:
         """Note that so many heads have come. The last request may have more to come, or the next one may have begun."""
@@ -143,7 +160,7 @@ class ProblemHandler(RequestHandler):
     def _refuse_body(self) -> None:
         """Have whoever reads the body fail, and wait for no more of it."""
         if self._request_in_progress or self._messages:
-            self._body.set_exception(web.RequestPayloadError("too many chunks"))
+            self._body.set_exception(web.RequestPayloadError("invalid chunks, or too many"))
             self._lingering_time = 0.0
         else:
             # It comes after its answer: aiohttp reads it, to drop it.
@@ -277,9 +294,6 @@ class ProblemHandler(RequestHandler):
         if isinstance(exc, UnicodeEncodeError) and hdrs.EXPECT in request.headers:
             # At an unknown path aiohttp quotes the expectation, which may have bytes that are no text.
             status = 417
-        if isinstance(exc, HttpProcessingError):
-            # Nobody knows where the next request would begin.
-            self._is_cut = True
         if status == 500:
             log.error("request failed outside the application", exc_info=exc)
         response = reply_last(BY_STATUS.get(status, Problem)(), request)

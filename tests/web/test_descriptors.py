@@ -62,14 +62,15 @@ async def is_served(url: str, held: list[socket.socket]) -> bool:
         return False
 
 
-async def stay_busy(url: str, held: list[socket.socket]) -> None:
-    """Connect, and send a part of a body."""
+async def wait_long(url: str, held: list[socket.socket], token: str) -> None:
+    """Connect, and wait for changes."""
     loop, parts = asyncio.get_running_loop(), urlsplit(url)
     held.append(socket.socket())
     held[-1].setblocking(False)
     await loop.sock_connect(held[-1], (parts.hostname, parts.port))
+    asked = f"GET /api/feedback/changes?since=0&wait=60 HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\n\r\n"
     with contextlib.suppress(ConnectionError):
-        await loop.sock_sendall(held[-1], b"POST /api/auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{")
+        await loop.sock_sendall(held[-1], asked.encode())
 
 
 def leave_room(pid: int, connections: int) -> None:
@@ -112,10 +113,10 @@ async def test_says_that_they_run_out_and_goes_on_when_there_are_some_again(tmp_
     held: list[socket.socket] = []
     async with fw("serve", folder=tmp_path, **settings) as server, aiohttp.ClientSession() as http:
         url, pid = await server.url(), server.process.pid
-        headers = await register(http, url, f"u{pid}")
+        people = [await register(http, url, f"u{pid}{each}") for each in "abcd"]
         leave_room(pid, 40)
-        for _ in range(40 + OWN):
-            await stay_busy(url, held)
+        for number in range(40 + OWN):
+            await wait_long(url, held, people[number % 4]["Authorization"])
         refused = [await is_served(url, held) for _ in range(20)]
         assert not any(refused)
         lines = [line for line in server.output.splitlines() if '"level":"ERROR"' in line]
@@ -128,7 +129,7 @@ async def test_says_that_they_run_out_and_goes_on_when_there_are_some_again(tmp_
             return await is_served(url, held)
 
         await until(is_served_again, "the server to answer again")
-        async with http.get(f"{url}/api/feedback", headers=headers) as answer:
+        async with http.get(f"{url}/api/feedback", headers=people[0]) as answer:
             assert answer.status == 200
         assert await server.stop() == 0, server.output
     for sock in held:

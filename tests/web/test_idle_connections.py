@@ -315,6 +315,19 @@ async def test_idle_connections_make_room_before_the_few_requests_that_do_not_be
         writer.close()
 
 
+async def test_requests_that_are_begun_anew_again_and_again_make_room_if_nothing_else_does(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,100 of them, each ended and begun within 5 s, kept newcomers out."""
+    monkeypatch.setattr(connections, "WHOLE_SECONDS", 60.0)
+    writers = [(await connect(runner, HALF + b"{"))[1] for _ in range(CLOSED + 4)]
+    await until(lambda: asyncio.sleep(0, len(server_of(runner).unfinished) == CLOSED + 4))
+    server_of(runner)._make_room(asyncio.get_running_loop().time())
+    await until(lambda: asyncio.sleep(0, len(handlers(runner)) == 4))
+    for writer in writers:
+        writer.close()
+
+
 async def test_requests_that_go_on_are_spared_when_those_that_do_not_become_whole_make_room(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
