@@ -68,7 +68,7 @@ async def wait_long(url: str, held: list[socket.socket], token: str) -> None:
     held.append(socket.socket())
     held[-1].setblocking(False)
     await loop.sock_connect(held[-1], (parts.hostname, parts.port))
-    asked = f"GET /api/feedback/changes?since=0&wait=60 HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\n\r\n"
+    asked = f"GET /api/feedback/changes?since=0&wait=30 HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\n\r\n"
     with contextlib.suppress(ConnectionError):
         await loop.sock_sendall(held[-1], asked.encode())
 
