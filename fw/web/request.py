@@ -20,7 +20,9 @@ BODY: Final[web.RequestKey[bytes]] = web.RequestKey("body")
 BODY_SECONDS: Final = 20.0
 """How long a body of at most 64 KiB may take."""
 FORM_FIELDS: Final = 100
-ESCAPES: Final = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+LONE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+"""A `%` that begins no escape of a form."""
+LONE_MOST: Final = 1000
 TYPE_CHARACTERS: Final = 200
 """The longest `Content-Type` that is looked at."""
 
@@ -159,11 +161,16 @@ def parse_form(raw: bytes) -> dict[str, Any]:
 
 
 def unescape(text: bytes) -> str:
-    """Decode a name or a value of a form (WHATWG URL, 5.1). Raises `ValueError` if it is not UTF-8.
+    """Decode a name or a value of a form (WHATWG URL, 5.1). Raises `ValueError` if it is not UTF-8, or has very many `%` that
+    begin no escape: no browser sends those.
 
-    The standard library's function takes 25 ms for 64 KiB of `%`.
+    The standard library's function takes 25 ms for 64 KiB of `%`. This one makes Python's escapes, which one call decodes.
     """
-    return ESCAPES.sub(lambda run: bytes.fromhex(run[0].replace(b"%", b"").decode()), text.replace(b"+", b" ")).decode()
+    text = text.replace(b"+", b" ")
+    if b"%" in text:
+        text = LONE.sub(b"%25", text, LONE_MOST).replace(b"\\", b"%5C")
+        text = text.replace(b"%", b"\\x").decode("unicode_escape").encode("latin-1")
+    return text.decode()
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
