@@ -377,7 +377,7 @@ async def test_a_locked_inbox_fails_alone_and_the_others_go_on(
         assert [type(result) for result in results] == [Locked, str, str]
         assert [record.message for record in caplog.records if record.name == "fw.intake"] == ["an inbox is locked"]
     assert [type(result) for result in await submit(intake, [to(locked), to(free)])] == [str, str]
-    assert not intake._locked
+    assert not intake._appender._locked
     assert len(await stored(sql, locked)) == 1
     assert len(await stored(sql, free)) == 6
 
@@ -391,7 +391,7 @@ async def test_rows_of_an_inbox_that_is_locked_for_longer_are_written_together_w
         waiting = [asyncio.create_task(intake.submit(to(locked, f"{n}"))) for n in range(30)]
 
         async def one_is_waited_for() -> bool:
-            return intake._patient._value < 2
+            return intake._appender._patient._value < 2
 
         await until(one_is_waited_for, "the rows to wait for their inbox")
         # Batches of others go on meanwhile, those with rows of the locked inbox too.
@@ -407,7 +407,7 @@ async def test_rows_of_an_inbox_that_is_locked_for_longer_are_written_together_w
 async def test_of_many_locked_inboxes_some_are_told_to_come_again(
     intake: Intake, people: list[Person], sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fw.inbox.intake.PATIENT_SECONDS", 0.05)
+    monkeypatch.setattr("fw.inbox.appending.PATIENT_SECONDS", 0.05)
     async with sql.transaction():
         for person in people:
             await sql.execute("SELECT FROM inboxes WHERE user_id = $1::text::uuid FOR UPDATE", person.id)

@@ -11,6 +11,7 @@ from fw import ids
 from fw.config import Config
 from fw.database.bus import PostgresBus
 from fw.database.pool import Database
+from fw.inbox.appending import Appender
 from fw.inbox.batch import Submission
 from fw.inbox.intake import Intake
 from tests.support.people import Person, body
@@ -75,8 +76,7 @@ async def test_a_batch_of_such_a_host_keeps_its_own_order(config: Config, user: 
     await user.receive("first")
     rows = [Submission(user_id=user.id, message=f"{n}", id=made(BEHIND)) for n in range(10)]
     async with Database(config) as database:
-        intake = Intake(database, PostgresBus(config, database))
-        results = await intake._append(rows, ())
+        results = await Appender(database, PostgresBus(config, database)).append(rows)
     assert results == sorted(results, key=str)
     assert await pages(user, "oldest", 3) == ["first", *(f"{n}" for n in range(10))]
 
@@ -121,7 +121,7 @@ async def test_a_clock_that_is_far_ahead_does_not_take_the_inbox_with_it(
         for n in range(3)
     ]
     async with Database(config) as database:
-        told = [str(result) for result in await Intake(database, PostgresBus(config, database))._append(rows, ())]
+        told = [str(result) for result in await Appender(database, PostgresBus(config, database)).append(rows)]
     last = await user.receive("after them")
     assert [first, *told, last] == sorted([first, *told, last])
     stored = await sql.fetch("SELECT id, message, created_at FROM feedback WHERE user_id = $1 ORDER BY id", user.id)
