@@ -11,7 +11,7 @@ from fw.errors import BY_STATUS, BadRequest, ExpectationFailed, Forbidden, Probl
 from fw.web.address import caller_bucket
 from fw.web.heads import length
 from fw.web.origin import ORIGIN_CHARACTERS
-from fw.web.response import add_usual, reply_problem
+from fw.web.response import NAME_OF_SERVER, add_usual, reply_problem
 from fw.web.route import Handler
 from fw.web.trace import X_REQUEST_ID, identify, request_id
 
@@ -32,7 +32,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         word_as_problem(response, request_id(request))
     response.headers[X_REQUEST_ID] = request_id(request)
     if response.status == 101:
-        # A socket would keep them in memory for as long as it lives.
+        # A socket would keep the others in memory for as long as it lives.
+        response.headers[hdrs.SERVER] = NAME_OF_SERVER
         return
     add_usual(response)
     origin = request.headers.get(hdrs.ORIGIN)

@@ -69,6 +69,7 @@ async def opened(client: TestClient, *, token: str = "", tail: bytes = b"") -> A
     writer.write(HANDSHAKE.format(host=f"{url.host}:{url.port}", more=more).encode() + tail)
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\nServer: FeedbackWave\r\n" in head
     # The example of RFC 6455, 1.3.
     assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in head
     yield Raw(reader, writer)
