@@ -15,7 +15,8 @@ import asyncpg
 from aiohttp import web
 
 from fw.config import Config
-from fw.database.pool import BROKEN, Database
+from fw.database.leases import BROKEN
+from fw.database.pool import Database
 from fw.database.teller import Teller
 
 log = logging.getLogger("fw.bus")

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from fw.config import Config
 from fw.database import statements
+from fw.database.leases import BROKEN, Leases, refuse_open_transaction
 from fw.database.rotation import Rotation
 from fw.errors import BY_CONSTRAINT, Problem, Unavailable
 
@@ -28,27 +29,12 @@ STATEMENT_SECONDS: Final = 10.0
 """After how long the server cancels a statement; only calls that ask for it wait that long."""
 LOOK_SECONDS: Final = 2.0
 """How long the start waits for the database, which may come later."""
-CLOSE_SECONDS: Final = 5.0
 YIELD_SECONDS: Final = 0.1
 
 SPREAD_SETTINGS: Final = "SET plan_cache_mode = auto; SET citus.override_table_visibility = off"
 """What a connection needs if Citus spreads the tables. With a generic plan Citus does not know which machine has the rows.
 While Citus hides the parts of tables, the driver's look at a type takes a second, on each new connection."""
 CONSTRAINT: Final = re.compile(r'constraint "(\w+?)(?:_\d+)?"')
-
-BROKEN: Final = (
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InternalClientError,
-    OSError,
-    TimeoutError,
-)
-"""The errors that mean that the database does not work, and not that the statement is wrong."""
 
 
 class Locked(Unavailable):
@@ -64,10 +50,9 @@ class Database:
         self._config = config
         self._statements = statements.statements()
         self._is_spread: bool | None = None
-        self._pool: asyncpg.Pool | None = None
+        self._leases: Leases | None = None
         # In the pool's own queue whoever asks most gets most, and new callers can overtake the one that has waited longest.
         self._turns = Rotation(config.db_pool)
-        self._given_back: set[asyncio.Task[None]] = set()
         self.waits = 0
         """How many statements had to wait for a connection."""
 
@@ -79,35 +64,32 @@ class Database:
     @property
     def size(self) -> int:
         """How many connections there are."""
-        return self._pool.get_size() if self._pool else 0
+        return self._leases.size if self._leases else 0
 
     @property
     def in_use(self) -> int:
-        return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
+        return self._leases.in_use if self._leases else 0
 
     async def __aenter__(self) -> Self:
         # The process also starts if there is no database.
-        self._pool = await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             self._config.database_url,
             min_size=0,
             max_size=self._config.db_pool,
             init=self._prepare,
-            reset=_refuse_open_transaction,
+            reset=refuse_open_transaction,
             timeout=USUAL_SECONDS,
             statement_cache_size=0 if self._config.is_pooled else 1024,
             server_settings=self._session_settings(),
         )
-        await self._learn(self._pool)
+        self._leases = Leases(pool)
+        await self._learn(pool)
         return self
 
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        try:
-            await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
-        except (TimeoutError, *BROKEN):
-            pool.terminate()
+        leases, self._leases = self._leases, None
+        if leases is not None:
+            await leases.close()
 
     def _session_settings(self) -> dict[str, str]:
         settings = {"application_name": "feedbackwave"}
@@ -186,9 +168,9 @@ class Database:
                 return await self._on_connection(run)
         except BROKEN as error:
             log.warning("database unavailable", extra={"statement": name, "reason": type(error).__name__})
-            if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._pool:
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._leases:
                 # After a failover this server is a standby: new connections look up the address again.
-                await self._pool.expire_connections()
+                await self._leases.expire()
             raise Unavailable from error
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             raise Locked from error
@@ -204,38 +186,26 @@ class Database:
             raise Problem from error
 
     async def _on_connection(self, run: Callable[[Any], Awaitable[T]]) -> T:
-        """Run on a connection from the pool. If it is cancelled, the connection is closed and not used again."""
-        pool = self._pool
-        if pool is None:
+        """Run on a connection. If it is cancelled, the connection is closed and not used again."""
+        leases = self._leases
+        if leases is None:
             raise Unavailable
         if self._turns.are_taken:
             self.waits += 1
         await self._turns.take()
-        connection = None
         try:
-            connection = await pool.acquire()
-            return await run_to_the_end(run, connection)
-        except asyncio.CancelledError:
-            if connection:
-                # A statement may still run on it, and to wait for its end could take for ever.
-                connection.terminate()
-            raise
-        finally:
-            if connection:
-                # Nobody waits for that: it takes a tenth of the time of a quick statement.
-                given_back = asyncio.create_task(self._give_back(pool, connection))
-                self._given_back.add(given_back)
-                given_back.add_done_callback(self._given_back.discard)
-            else:
-                self._turns.give_back()
-
-    async def _give_back(self, pool: asyncpg.Pool, connection: Any) -> None:
-        """Return a connection to the pool, and end its turn."""
-        try:
-            await pool.release(connection, timeout=CLOSE_SECONDS)
-        except BROKEN as error:
-            # The pool has closed it.
-            log.warning("connection closed", extra={"reason": type(error).__name__})
+            connection = await leases.take()
+            try:
+                result = await run_to_the_end(run, connection)
+            except asyncio.CancelledError:
+                # To wait for the end of the statement could take for ever.
+                leases.drop(connection)
+                raise
+            except BaseException:
+                leases.give_back(connection)
+                raise
+            leases.give_back(connection)
+            return result
         finally:
             self._turns.give_back()
 
@@ -298,12 +268,3 @@ async def set_codecs(connection: asyncpg.Connection) -> None:
         await connection.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=str, format="text")
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=orjson.Fragment, format="text")
-
-
-async def _refuse_open_transaction(connection: asyncpg.Connection) -> None:
-    """Raises `InterfaceError` if a transaction is open, so that the pool closes the connection.
-
-    It takes the place of asyncpg's default reset, which costs a round trip for every statement: ours change no settings.
-    """
-    if connection.is_in_transaction():
-        raise asyncpg.InterfaceError("a transaction was left open")

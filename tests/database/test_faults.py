@@ -58,10 +58,14 @@ WRITES: dict[str, Call] = {
 CALLS = READS | WRITES
 
 
-def pool_of(client: TestClient) -> asyncpg.Pool:
-    pool = client.app[DATABASE]._pool  # type: ignore[index]
-    assert pool is not None
-    return pool
+@asynccontextmanager
+async def holding_one(client: TestClient) -> AsyncIterator[Any]:
+    """Hold a connection."""
+    leases = client.app[DATABASE]._leases  # type: ignore[index]
+    assert leases is not None
+    connection = await leases.take()
+    yield connection
+    leases.give_back(connection)
 
 
 @pytest.fixture
@@ -81,8 +85,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def in_use(client: TestClient) -> int:
-    pool = pool_of(client)
-    return int(pool.get_size() - pool.get_idle_size())
+    return client.app[DATABASE].in_use  # type: ignore[index]
 
 
 async def all_idle(client: TestClient) -> None:
@@ -220,7 +223,7 @@ async def test_says_that_all_connections_are_taken(
 ) -> None:
     monkeypatch.setattr("fw.database.pool.USUAL_SECONDS", 0.1)
     busy = replace(user, client=await make_client(db_pool=1))
-    async with pool_of(busy.client).acquire():
+    async with holding_one(busy.client):
         for call in CALLS.values():
             await unavailable(await call(busy))
     monkeypatch.undo()
@@ -233,7 +236,7 @@ async def test_answers_all_who_wait_for_a_connection_in_vain(
     monkeypatch.setattr("fw.database.pool.USUAL_SECONDS", 0.1)
     monkeypatch.setattr("fw.web.turns.WAIT_SECONDS", 30)
     busy = replace(user, client=await make_client(db_pool=1))
-    async with pool_of(busy.client).acquire() as connection:
+    async with holding_one(busy.client) as connection:
         sleeping = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
         for response in await asyncio.gather(*(CALLS[name](busy) for name in [*CALLS] * 5)):
             await unavailable(response)
