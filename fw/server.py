@@ -58,6 +58,11 @@ class Runner(web.AppRunner):
             if self._sweeper:
                 await self._sweeper.__aexit__()
 
+    async def shutdown(self) -> None:
+        await super().shutdown()
+        if isinstance(self._server, ProblemServer):
+            await self._server.receive_the_rest(SHUTDOWN_SECONDS)
+
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         make_request = made.request_factory

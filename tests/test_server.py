@@ -178,6 +178,30 @@ def test_a_request_that_is_refused_leaves_nothing_in_memory(config: Config, monk
         runner.run(have_refused(config, REFUSED[kind]))
 
 
+@pytest.mark.parametrize("rest", ['"}', '"}GET /health HTTP/1.1\r\nHost: x\r\n\r\n'], ids=["alone", "and another request"])
+async def test_a_body_that_is_coming_when_the_server_stops_is_waited_for(config: Config, user: Person, rest: str) -> None:
+    runner = make_runner(config)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
+    writer.write(f"POST /api/feedback/{user.username} HTTP/1.1\r\nHost: x\r\nContent-Length: 25\r\n\r\n".encode())
+    writer.write(b'{"message": "last words')
+    server: Any = runner.server
+    await until(lambda: asyncio.sleep(0, server.unfinished.size > 0))
+    [handler] = server.connections
+    await until(lambda: asyncio.sleep(0, handler._request_in_progress))
+    stopping = asyncio.create_task(runner.cleanup())
+    await until(lambda: asyncio.sleep(0, handler.last is not None))
+    writer.write(rest.encode())
+    # The connection ends behind its answer.
+    answers = await asyncio.wait_for(reader.read(), 4)
+    assert answers.startswith(b"HTTP/1.1 201 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+    await asyncio.wait_for(stopping, 4)
+    assert (await user.inbox())["items"][0]["message"] == "last words"
+    writer.close()
+
+
 async def test_of_too_many_unfinished_requests_the_oldest_make_room(
     config: Config, user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

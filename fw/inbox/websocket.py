@@ -13,7 +13,7 @@ from typing import Final, cast
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from fw.inbox.frames import MESSAGE_BYTES, Frame, FrameError, frame, take_frame
-from fw.web.protocol import hand_over
+from fw.web.handover import hand_over
 
 CLOSE_SECONDS: Final = 3.0
 """How long a client has to answer a close, and to take what was written before it."""

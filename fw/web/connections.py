@@ -79,6 +79,14 @@ class ProblemServer(web.Server):
         self.is_ending = True
         super().pre_shutdown()
 
+    async def receive_the_rest(self, seconds: float) -> None:
+        """Wait for the bodies that were coming when the server began to stop, and close connections if theirs do not come."""
+        late = {each.last: each for each in self.connections if isinstance(each, ProblemHandler) and each.last}
+        if late:
+            _, pending = await asyncio.wait(late, timeout=seconds)
+            for task in pending:
+                late[task].drop()
+
     def __call__(self) -> RequestHandler:
         return ProblemHandler(self, self.unfinished, loop=self._loop, **self._kwargs)
 

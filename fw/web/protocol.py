@@ -37,6 +37,7 @@ class ProblemHandler(RequestHandler):
     """Answers invalid HTTP with a problem too, and can close connections that are silent or stalled."""
 
     __slots__ = (
+        "_answered",
         "_beside",
         "_body",
         "_is_cut",
@@ -48,6 +49,7 @@ class ProblemHandler(RequestHandler):
         "_received",
         "_unfinished",
         "head_size",
+        "last",
     )
 
     def __init__(self, manager: web.Server, unfinished: Unfinished, **options: Any) -> None:
@@ -63,7 +65,11 @@ class ProblemHandler(RequestHandler):
         # How many bytes and lines of the request have come whose head or body is not complete, and that body.
         self._received = self._lines = 0
         self._body: StreamReader = EMPTY_PAYLOAD
+        # The body of the last request that has been answered, of which more may come.
+        self._answered: StreamReader = EMPTY_PAYLOAD
         self._is_cut = False
+        # What handles the last request, if its body was coming when the connection was to be closed after it.
+        self.last: asyncio.Task[None] | None = None
         # Is done when the connection is lost, if anybody waits for that.
         self._lost: asyncio.Future[None] | None = None
         # How many bytes of the request are not its body's, and how many were when its head had come.
@@ -108,6 +114,8 @@ class ProblemHandler(RequestHandler):
             self._lines += lines
             if self._received > REQUEST_BYTES:
                 self._cut()
+        if self.last is not None and body.is_eof():
+            super().close()
         is_busy = is_at_work or bool(self._messages)
         if self._received or (is_busy and size > KEPT_BYTES) or (is_at_work and self._messages):
             self._unfinished.add(self, size, self._loop.time())
@@ -159,12 +167,13 @@ class ProblemHandler(RequestHandler):
 
     def _refuse_body(self) -> None:
         """Have whoever reads the body fail, and wait for no more of it."""
-        if self._request_in_progress or self._messages:
+        if self._body is self._answered:
+            # aiohttp reads it, to drop it.
+            self._body.feed_eof()
+        else:
+            # Not its end: whoever reads it, or is about to, would take it for whole.
             self._body.set_exception(web.RequestPayloadError("invalid chunks, or too many"))
             self._lingering_time = 0.0
-        else:
-            # It comes after its answer: aiohttp reads it, to drop it.
-            self._body.feed_eof()
         self._cut()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -174,7 +183,7 @@ class ProblemHandler(RequestHandler):
                 # Else what has come of it stays in memory, with the whole connection, until the collector runs.
                 body._buffer.clear()
         super().connection_lost(exc)
-        self._body = EMPTY_PAYLOAD
+        self._body = self._answered = EMPTY_PAYLOAD
         self._open = None
         if self._lost and not self._lost.done():
             self._lost.set_result(None)
@@ -193,6 +202,9 @@ class ProblemHandler(RequestHandler):
             self._cut()
         finished = await super().finish_response(request, resp, start_time)
         body = request._payload
+        if self.transport is not None:
+            # Else it would keep this handler, and be kept by it.
+            self._answered = body
         if not resp.keep_alive and (self._is_cut or self._messages) and (body.is_eof() or body.exception()):
             await self._linger()
         return finished
@@ -226,6 +238,15 @@ class ProblemHandler(RequestHandler):
             # The first one may be about to have its turn.
             self._messages.pop()
         self.abort()
+
+    def close(self) -> None:
+        """Close the connection after the request that is under way, whose body may be still coming: aiohttp would drop that."""
+        body = self._body
+        is_over = body.is_eof() or body.exception() is not None or body is self._answered
+        if is_over or self._is_cut or self._task_handler is None:
+            super().close()
+        else:
+            self.last = self._task_handler
 
     def force_close(self) -> None:
         """Close the connection when the client has taken what waits for it, which may be never: it is still looked at."""
@@ -300,22 +321,3 @@ class ProblemHandler(RequestHandler):
         response.headers["X-Request-ID"] = request_id(request)
         add_usual(response)
         return response
-
-
-def hand_over(handler: RequestHandler, protocol: asyncio.Protocol) -> None:
-    """Give a connection that has been upgraded to another protocol; its handler has none from here on, and ends.
-
-    Raises `ConnectionError` if the client has left.
-    """
-    transport, tail = handler.transport, handler._message_tail
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError
-    # Else the handler would close it, and cancel what answers the request.
-    handler.transport = handler._task_handler = None
-    handler.connection_lost(None)
-    transport.set_protocol(protocol)
-    protocol.connection_made(transport)
-    transport.resume_reading()
-    if tail:
-        # The client did not wait for the answer.
-        protocol.data_received(tail)

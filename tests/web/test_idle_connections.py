@@ -345,6 +345,31 @@ async def test_requests_that_go_on_are_spared_when_those_that_do_not_become_whol
         writer.close()
 
 
+@pytest.mark.parametrize("rest", [b"ZZ\r\n", b"1\r\n \r\n" * 2000], ids=["invalid", "many"])
+@pytest.mark.parametrize("rounds", range(6))
+async def test_a_part_of_a_body_is_never_taken_for_whole_whenever_the_rest_is_refused(
+    runner: Runner, rest: bytes, rounds: int
+) -> None:
+    """Between two rounds of the event loop it had the first part stored, with 201."""
+    async with ClientSession() as http:
+        name = f"u{uuid4().hex[:12]}"
+        headers = await register(http, f"http://127.0.0.1:{runner.addresses[0][1]}", name)
+        known = handlers(runner)
+        reader, writer = await connect(runner)
+        await until(lambda: asyncio.sleep(0, len(handlers(runner)) == 2))
+        [handler] = [each for each in handlers(runner) if each not in known]
+        head = f"POST /api/feedback/{name} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        handler.data_received(head + b'14\r\n{"message": "Hello"}\r\n')
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        handler.data_received(rest)
+        assert (await asyncio.wait_for(reader.readline(), 20)).split()[1] == b"400"
+        writer.close()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/feedback"
+        async with http.get(url, headers=headers) as answer:
+            assert (await answer.json())["items"] == []
+
+
 async def test_a_body_in_many_chunks_that_comes_after_its_answer_is_no_error_of_the_server(
     runner: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
