@@ -22,6 +22,11 @@ BATCH: Final = 500
 OBSERVED: Final = 1000
 WRITERS: Final = 2
 """How many batches are written at once: while one waits for the disk, the next is prepared."""
+MANY: Final = 16
+"""So many rows are worth another batch at once. Fewer do better to wait for the end of the one that is being written: they
+are often of the same inbox, whose lock it has."""
+MANY_SECONDS: Final = 0.02
+"""After how long fewer rows are written too: that batch may wait for a lock."""
 
 Entry = tuple[Submission, "asyncio.Future[str]"]
 
@@ -38,6 +43,8 @@ class Intake:
         self._writers: set[asyncio.Task[None]] = set()
         # How many batches are being written, by those tasks or by a request that found a writer free.
         self._active = 0
+        # When rows that wait are looked at: few of them may be there for long.
+        self._look: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._is_open = False
         # Rows that wait for their locked inboxes.
@@ -81,9 +88,21 @@ class Intake:
         stored: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append((submission, stored))
         if self._active < self._most_writers:
-            self._active += 1
-            self._start(self._write())
+            if len(self._waiting) >= MANY:
+                self._write_beside()
+            elif self._look is None:
+                self._look = asyncio.get_running_loop().call_later(MANY_SECONDS, self._write_few)
         return await stored
+
+    def _write_few(self) -> None:
+        self._look = None
+        if self._waiting and self._active < self._most_writers:
+            self._write_beside()
+
+    def _write_beside(self) -> None:
+        """Write what waits in another batch beside those that are being written."""
+        self._active += 1
+        self._start(self._write())
 
     async def _write_alone(self, submission: Submission) -> str:
         """Write one row from its own request: nothing waits then, and a task would take time."""

@@ -15,7 +15,7 @@ from fw.database.bus import PostgresBus
 from fw.database.pool import Database, Locked
 from fw.errors import IdempotencyMismatch, NotFound, Problem, Unavailable
 from fw.inbox.batch import Submission
-from fw.inbox.intake import Intake
+from fw.inbox.intake import MANY, Intake
 from tests.conftest import MakeUser
 from tests.support.people import Person, problem
 from tests.support.waiting import someone_waits_for, until
@@ -362,6 +362,25 @@ async def test_writers_of_many_inboxes_never_lock_each_other_out(
     kept = [await stored(sql, person) for person in people]
     assert [len(inbox) for inbox in kept] == [100] * 3
     assert kept[0] | kept[1] | kept[2] == told
+
+
+async def test_few_rows_wait_for_a_batch_that_is_being_written_but_not_for_long(intake: Intake, people: list[Person]) -> None:
+    intake._active += 1
+    few = asyncio.create_task(intake.submit(to(people[0])))
+    await asyncio.sleep(0)
+    assert (intake._active, intake.waiting) == (1, 1)
+    assert await asyncio.wait_for(few, 20)
+    intake._active -= 1
+
+
+async def test_many_rows_do_not_wait_for_a_batch_that_is_being_written(
+    intake: Intake, people: list[Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fw.inbox.intake.MANY_SECONDS", 3600)
+    intake._active += 1
+    many = [asyncio.create_task(intake.submit(to(people[n % 3]))) for n in range(MANY)]
+    assert len(set(await asyncio.wait_for(asyncio.gather(*many), 20))) == MANY
+    intake._active -= 1
 
 
 async def test_a_locked_inbox_fails_alone_and_the_others_go_on(
