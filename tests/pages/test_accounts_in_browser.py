@@ -1,15 +1,16 @@
 """Signing in, and the settings of an account, in a real browser."""
 
+import asyncio
 import re
 from uuid import uuid4
 
 import pytest
 from aiohttp.test_utils import TestClient
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browsing import browse, needs_browser
-from tests.support.owner_app import PHONE, REFUSED, is_live, rows, sign_in, url_of
+from tests.support.owner_app import PHONE, REFUSED, fill_in, is_live, rows, sign_in, url_of
 from tests.support.people import PASSWORD, Person, body, problem
 
 pytestmark = [pytest.mark.slow, needs_browser]
@@ -45,6 +46,35 @@ async def test_errors_of_signing_up_and_in_are_told_in_place(client: TestClient,
         await expect(page.get_by_role("alert")).to_have_text("No account has this name and password.")
         await expect(page.get_by_role("alert")).to_be_focused()
         await expect(page.get_by_role("link", name="Forgotten your password?")).to_have_attribute("href", "/forgot")
+
+
+async def test_what_comes_late_for_one_account_is_not_shown_to_the_next(client: TestClient, make_user: MakeUser) -> None:
+    """A further page that came after the sign-out stayed in the list of whoever signed in next in that tab."""
+    first, second = await make_user(), await make_user()
+    for number in range(130):
+        await first.receive(f"for the first, {number}")
+    await second.receive("for the second")
+    may_come = asyncio.Event()
+    is_held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        response = await route.fetch()
+        is_held.set()
+        await may_come.wait()
+        await route.fulfill(response=response)
+
+    async with browse() as page:
+        await sign_in(page, client, first)
+        await page.route("**/api/feedback?*after=*", hold)
+        await page.mouse.move(300, 400)
+        await page.mouse.wheel(0, 100_000)
+        await asyncio.wait_for(is_held.wait(), 20)
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_text("You are signed out.")).to_be_visible()
+        may_come.set()
+        await fill_in(page, second)
+        await expect(rows(page)).to_have_count(1)
+        await expect(rows(page)).to_contain_text("for the second")
 
 
 @pytest.mark.usefixtures("no_attempts_yet")

@@ -17,6 +17,11 @@ def url_of(client: TestClient, path: str) -> str:
 async def sign_in(page: Page, client: TestClient, owner: Person, path: str = "/inbox") -> None:
     """Open the app, sign in by the form, and wait until the inbox is live."""
     await page.goto(url_of(client, path))
+    await fill_in(page, owner)
+
+
+async def fill_in(page: Page, owner: Person) -> None:
+    """Sign in by the form that is shown, and wait until the inbox is live."""
     await page.get_by_label("Username or e-mail").fill(owner.username)
     await page.get_by_label("Password").fill(owner.password)
     await page.keyboard.press("Enter")

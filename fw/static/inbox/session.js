@@ -6,6 +6,7 @@ import { go } from "./router.js";
 
 const HINT = "fw.signed-in";
 const tabs = new BroadcastChannel("fw.session");
+let last = null;
 
 /** undefined: not known yet; null: signed out. */
 export const user = signal(undefined);
@@ -20,6 +21,9 @@ function enter(account) {
   farewell.value = "";
   // Whoever is signed in has nothing to do where others sign in or up.
   if (/^\/inbox\/sign(in|up)$/.test(location.pathname)) go("/inbox", { replace: true });
+  // What is still on its way was asked for by somebody else, and must not be shown to this one.
+  if (last !== null && last !== account.id) return location.reload();
+  last = account.id;
   user.value = account;
 }
 
