@@ -167,7 +167,7 @@ async def have_refused(config: Config, parts: list[bytes]) -> None:
             for part in parts:
                 writer.write(part)
                 await asyncio.sleep(0.02)
-            assert b" 4" in await asyncio.wait_for(reader.readline(), 5)
+            assert b" 4" in await asyncio.wait_for(reader.readline(), 20)
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -194,10 +194,10 @@ async def test_a_body_that_is_coming_when_the_server_stops_is_waited_for(config:
     await until(lambda: asyncio.sleep(0, handler.last is not None))
     writer.write(rest.encode())
     # The connection ends behind its answer.
-    answers = await asyncio.wait_for(reader.read(), 4)
+    answers = await asyncio.wait_for(reader.read(), 20)
     assert answers.startswith(b"HTTP/1.1 201 ")
     assert answers.count(b"HTTP/1.1 ") == 1
-    await asyncio.wait_for(stopping, 4)
+    await asyncio.wait_for(stopping, 20)
     assert (await user.inbox())["items"][0]["message"] == "last words"
     writer.close()
 
