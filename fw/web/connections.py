@@ -57,12 +57,12 @@ class ProblemServer(web.Server):
         """
         are_few = now < self._few_until
         are_unfinished = 2 * len(self.unfinished) >= len(self.connections)
-        if (are_unfinished or are_few) and self.unfinished.close_silent(CLOSED, now - WHOLE_SECONDS):
+        if (are_unfinished or are_few) and self.unfinished.close_silent(CLOSED, now, WHOLE_SECONDS):
             return
         if not are_few and self._close_idle(now):
             return
         if are_unfinished:
-            self.unfinished.close_silent(CLOSED, now)
+            self.unfinished.close_silent(CLOSED, now, 0.0)
 
     def _close_idle(self, now: float) -> bool:
         """Close those that have been idle longest. Returns whether there are any."""

@@ -1,7 +1,10 @@
 """Bounds the memory of requests that are not answered: anybody may begin any number of them, or send more than are answered."""
 
 from heapq import nsmallest
-from typing import Protocol
+from typing import Final, Protocol
+
+SLOW_BYTES: Final = 256
+"""How many bytes a second an honest client sends at least, but for few."""
 
 
 class Connection(Protocol):
@@ -34,16 +37,22 @@ class Unfinished:
         while self.size > self._most:
             self._close(next(iter(self._seen)))
 
-    def close_silent(self, count: int, begun_before: float) -> bool:
-        """Close those that have sent nothing for longest, of all that began before then: so many, or a part of very many.
+    def close_silent(self, count: int, now: float, age: float) -> bool:
+        """Close those that have sent nothing for longest, of all that are older than that: so many, or a part of very many.
 
-        Closes none if those are fewer: they may be honest, and slow. To look at all takes time.
+        Those that send less than a slow line does come first, however often they send a byte. Closes none if there are fewer:
+        they may be honest, and slow. To look at all takes time.
         """
-        seen = enumerate(self._seen.items())
-        old = [(last_at, n, each) for n, (each, (_, begun_at, last_at)) in seen if begun_at < begun_before]
+        old: list[tuple[float, int, Connection]] = []
+        slow: list[tuple[float, int, Connection]] = []
+        for n, (each, (size, begun_at, last_at)) in enumerate(self._seen.items()):
+            if now - begun_at > age:
+                old.append((last_at, n, each))
+                if size < SLOW_BYTES * (now - begun_at):
+                    slow.append((last_at, n, each))
         if len(old) < count:
             return False
-        for *_, each in nsmallest(max(count, len(old) // 64), old):
+        for *_, each in nsmallest(max(count, len(old) // 64), slow if len(slow) >= count else old):
             self._close(each)
         return True
 
