@@ -114,8 +114,8 @@ class ProblemHandler(RequestHandler):
             self._lines += lines
             if self._received > REQUEST_BYTES:
                 self._cut()
-        if self.last is not None and body.is_eof():
-            super().close()
+        if body is not EMPTY_PAYLOAD and body.is_eof():
+            self._is_whole(body)
         is_busy = is_at_work or bool(self._messages)
         if self._received or (is_busy and size > KEPT_BYTES) or (is_at_work and self._messages):
             self._unfinished.add(self, size, self._loop.time())
@@ -123,6 +123,14 @@ class ProblemHandler(RequestHandler):
             # The rest of a body, after the answer.
             self._unfinished.discard(self)
         return not self._is_cut
+
+    def _is_whole(self, body: StreamReader) -> None:
+        """Take note that the body is whole of a request whose head came before."""
+        if self.last is not None:
+            super().close()
+        if body is self._answered and body._size and body.exception() is None:
+            # Nobody reads it any more: aiohttp looks whether it is whole before it drops what has come.
+            body.read_nowait()
 
     def _is_invalid(self, body: StreamReader) -> bool:
         """Return whether what has come is no HTTP, be it a new request or more of the body of the one before."""
