@@ -40,6 +40,7 @@ class Leases:
         self._kept: set[Any] = set()
         self._free: list[Any] = []
         self._releases: set[asyncio.Task[None]] = set()
+        self._is_open = True
         self.in_use = 0
 
     @property
@@ -57,8 +58,9 @@ class Leases:
             self._release(connection)
         connection = await self._pool.acquire()
         self.in_use += 1
-        self._kept.add(connection)
-        asyncio.get_running_loop().call_later(KEPT_SECONDS, self._end, connection)
+        if self._is_open:
+            self._kept.add(connection)
+            asyncio.get_running_loop().call_later(KEPT_SECONDS, self._end, connection)
         return connection
 
     def give_back(self, connection: Any) -> None:
@@ -82,6 +84,7 @@ class Leases:
 
     async def close(self) -> None:
         """Close the connections, those in use when they are given back, and in the end whatever happens."""
+        self._is_open = False
         self._end_all()
         try:
             await asyncio.wait_for(self._pool.close(), CLOSE_SECONDS)

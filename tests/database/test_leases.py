@@ -125,3 +125,34 @@ async def test_all_are_closed_in_the_end(config: Config, sql: asyncpg.Connection
         return await sql.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid) == 0
 
     await until(is_closed)
+
+
+class SlowPool:
+    """A pool that makes a connection, and gives it out later."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+        self.is_made, self.may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def acquire(self) -> Any:
+        connection = await self.pool.acquire()
+        self.is_made.set()
+        await self.may_go_on.wait()
+        return connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.pool, name)
+
+
+async def test_a_connection_that_is_being_made_meanwhile_is_not_waited_for_in_the_end(database: Database) -> None:
+    leases = leases_of(database)
+    pool: Any = SlowPool(leases._pool)
+    leases._pool = pool
+    taking = asyncio.create_task(leases.take())
+    await pool.is_made.wait()
+    closing = asyncio.create_task(leases.close())
+    await asyncio.sleep(0)
+    pool.may_go_on.set()
+    leases.give_back(await taking)
+    assert not leases._free
+    await closing
