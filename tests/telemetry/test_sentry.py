@@ -64,8 +64,12 @@ async def test_is_told_of_a_failure_and_of_nobody(
 ) -> None:
     client = await make_client(sentry_dsn=sentry.dsn)
     person = await make_person(client)
+    row = Database.row
 
-    async def fail(self: Database, name: str, *arguments: Any) -> NoReturn:
+    async def fail(self: Database, name: str, *arguments: Any) -> Any:
+        if name != "users.credentials":
+            # The mail that the registration leaves is sent meanwhile.
+            return await row(self, name, *arguments)
         local = f"{SECRET_WORD} {arguments}"
         raise RuntimeError(local)
 
