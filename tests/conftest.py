@@ -23,6 +23,7 @@ from fw.config import Config
 from fw.database.distribution import COPIED
 from fw.database.embedded import postgres
 from fw.database.migrations import migrate
+from fw.database.pool import Database
 from fw.telemetry.logs import JsonFormatter, TextFormatter
 from tests.support import citus
 from tests.support.conformance import Conformance
@@ -118,6 +119,13 @@ def database_url(make_database: MakeDatabase) -> Iterator[str]:
 def config(database_url: str, tmp_path: Path) -> Config:
     """The settings of the tests: cheap passwords, and no limits unless a test asks for them."""
     return Config(database_url=database_url, data_dir=tmp_path, jwt_secrets=(SECRET,), bcrypt_cost=4, rate_limits={})
+
+
+@pytest.fixture
+async def database(config: Config) -> AsyncIterator[Database]:
+    """The database as a process uses it, beside those of the clients."""
+    async with Database(config) as database:
+        yield database
 
 
 @pytest.fixture

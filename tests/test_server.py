@@ -6,19 +6,19 @@ import gc
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import uvloop
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient
 
 from fw import server
 from fw.config import Config
-from fw.server import KEEPALIVE_SECONDS, Runner, make_runner
+from fw.server import KEEPALIVE_SECONDS, Runner
 from fw.web import connections, protocol
 from fw.web.protocol import ProblemHandler
+from tests.support.own_server import start
 from tests.support.people import PASSWORD, Person, problem, register
 from tests.support.waiting import until
 from tests.support.wire import exchange
@@ -37,9 +37,7 @@ async def runner(config: Config, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(server, "SWEEP_SECONDS", 0.1)
     monkeypatch.setattr("fw.web.request.BODY_SECONDS", 0.3)
-    runner = make_runner(replace(config))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await start(config)
     yield runner
     await runner.cleanup()
 
@@ -77,9 +75,7 @@ async def test_every_answer_says_what_may_be_done_with_it(client: TestClient, us
 
 
 async def test_a_body_that_is_too_large_is_refused_at_once_however_large_its_pieces_are(config: Config) -> None:
-    runner = make_runner(config)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await start(config)
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
     writer.write(b"POST /api/feedback/anybody HTTP/1.1\r\nHost: x\r\nContent-Length: 250000\r\n\r\n")
     server: Any = runner.server
@@ -98,9 +94,7 @@ async def test_a_body_that_is_too_large_is_refused_at_once_however_large_its_pie
 @contextlib.asynccontextmanager
 async def without_collector(config: Config) -> AsyncIterator[Runner]:
     """A server, and then a wait until nothing is left of its connections without the collector's help."""
-    runner = make_runner(config)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await start(config)
     gc.collect()
     gc.disable()
     try:
@@ -117,12 +111,11 @@ async def without_collector(config: Config) -> AsyncIterator[Runner]:
 
 async def lose_connections(config: Config) -> None:
     """Lose connections whose bodies are coming."""
-    async with without_collector(config) as runner:
+    async with contextlib.AsyncExitStack() as ends, without_collector(config) as runner:
         server: Any = runner.server
-        writers = []
         for _ in range(5):
             _, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
-            writers.append(writer)
+            ends.callback(writer.close)
             writer.write(b"POST /api/feedback/anybody HTTP/1.1\r\nHost: x\r\nContent-Length: 65000\r\n\r\n" + b" " * 30_000)
 
         async def have_come() -> bool:
@@ -132,8 +125,6 @@ async def lose_connections(config: Config) -> None:
         for handler in server.connections:
             handler.transport.abort()
         del handler
-    for writer in writers:
-        writer.close()
 
 
 def test_a_connection_that_is_lost_while_its_body_comes_leaves_nothing_in_memory(config: Config) -> None:
@@ -180,9 +171,7 @@ def test_a_request_that_is_refused_leaves_nothing_in_memory(config: Config, monk
 
 @pytest.mark.parametrize("rest", ['"}', '"}GET /health HTTP/1.1\r\nHost: x\r\n\r\n'], ids=["alone", "and another request"])
 async def test_a_body_that_is_coming_when_the_server_stops_is_waited_for(config: Config, user: Person, rest: str) -> None:
-    runner = make_runner(config)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await start(config)
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(runner))
     writer.write(f"POST /api/feedback/{user.username} HTTP/1.1\r\nHost: x\r\nContent-Length: 25\r\n\r\n".encode())
     writer.write(b'{"message": "last words')
@@ -206,9 +195,7 @@ async def test_of_too_many_unfinished_requests_the_oldest_make_room(
     config: Config, user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "UNFINISHED_BYTES", 100_000)
-    runner = make_runner(config)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await start(config)
     content = b'{"message": "Hello"}'.ljust(30_001)
     head = f"POST /api/feedback/{user.username} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n".encode()
     unfinished: Any = runner.server.unfinished  # type: ignore[union-attr]

@@ -71,12 +71,6 @@ class Leases:
         else:
             self._release(connection)
 
-    def drop(self, connection: Any) -> None:
-        """Give a connection back on which a statement may still run: it is closed."""
-        with suppress(asyncpg.InterfaceError):
-            connection.terminate()
-        self.give_back(connection)
-
     async def expire(self) -> None:
         """Have new connections be made for all that is run from now on."""
         self._end_all()
@@ -115,6 +109,13 @@ class Leases:
         except BROKEN as error:
             # The pool has closed it.
             log.warning("connection closed", extra={"reason": type(error).__name__})
+
+
+def break_off(connection: Any) -> None:
+    """Close a connection on which a statement may still run: to wait for its end could take for ever."""
+    # It may be lost already.
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def is_ready(connection: Any) -> bool:

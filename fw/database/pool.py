@@ -14,7 +14,7 @@ from aiohttp import web
 
 from fw.config import Config
 from fw.database import statements
-from fw.database.leases import BROKEN, Leases, refuse_open_transaction
+from fw.database.leases import BROKEN, Leases, break_off, refuse_open_transaction
 from fw.database.rotation import Rotation
 from fw.errors import BY_CONSTRAINT, Problem, Unavailable
 
@@ -196,16 +196,12 @@ class Database:
         try:
             connection = await leases.take()
             try:
-                result = await run_to_the_end(run, connection)
+                return await run_to_the_end(run, connection)
             except asyncio.CancelledError:
-                # To wait for the end of the statement could take for ever.
-                leases.drop(connection)
+                break_off(connection)
                 raise
-            except BaseException:
+            finally:
                 leases.give_back(connection)
-                raise
-            leases.give_back(connection)
-            return result
         finally:
             self._turns.give_back()
 

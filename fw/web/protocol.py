@@ -100,7 +100,7 @@ class ProblemHandler(RequestHandler):
         self._beside += beside
         if self._request_count != count:
             self._lines, self._body = 0, self._messages[-1][1]
-            if self._body is EMPTY_PAYLOAD and self._is_invalid(body):
+            if self._body is EMPTY_PAYLOAD and self._refuse_invalid(body):
                 return False
             if not received and not is_at_work and size <= PIECE_BYTES and self._body.is_eof():
                 # One short request, or some, as most are: nothing of that has to be counted.
@@ -114,8 +114,8 @@ class ProblemHandler(RequestHandler):
             self._lines += lines
             if self._received > REQUEST_BYTES:
                 self._cut()
-        if body is not EMPTY_PAYLOAD and body.is_eof():
-            self._is_whole(body)
+        if body.is_eof():
+            self._note_whole(body)
         is_busy = is_at_work or bool(self._messages)
         if self._received or (is_busy and size > KEPT_BYTES) or (is_at_work and self._messages):
             self._unfinished.add(self, size, self._loop.time())
@@ -124,16 +124,16 @@ class ProblemHandler(RequestHandler):
             self._unfinished.discard(self)
         return not self._is_cut
 
-    def _is_whole(self, body: StreamReader) -> None:
-        """Take note that the body is whole of a request whose head came before."""
+    def _note_whole(self, body: StreamReader) -> None:
+        """Go on as is due when a body is whole: close the connection, or drop what nobody will read."""
         if self.last is not None:
             super().close()
-        if body is self._answered and body._size and body.exception() is None:
-            # Nobody reads it any more: aiohttp looks whether it is whole before it drops what has come.
-            body.read_nowait()
+        if body is self._answered:
+            # aiohttp looks whether it is whole before it drops what has come.
+            drop_whole(body)
 
-    def _is_invalid(self, body: StreamReader) -> bool:
-        """Return whether what has come is no HTTP, be it a new request or more of the body of the one before."""
+    def _refuse_invalid(self, body: StreamReader) -> bool:
+        """Refuse what has come, and return True, if it is no HTTP: a new request, or more of the body of the one before."""
         message = self._messages[-1][0]
         if not isinstance(message, _ErrInfo):
             return False
@@ -305,10 +305,7 @@ class ProblemHandler(RequestHandler):
         if not self._received and not self._messages:
             self._unfinished.discard(self)
         request._state.clear()
-        body = request._payload
-        if body is not EMPTY_PAYLOAD and body._size and body.is_eof() and body.exception() is None:
-            # It came whole, and nobody has read it.
-            body.read_nowait()
+        drop_whole(request._payload)
         if isinstance(response, web.Response):
             response._body = None
 
@@ -329,3 +326,9 @@ class ProblemHandler(RequestHandler):
         response.headers["X-Request-ID"] = request_id(request)
         add_usual(response)
         return response
+
+
+def drop_whole(body: StreamReader) -> None:
+    """Drop what has come of a body that is whole, and that nobody has read."""
+    if body is not EMPTY_PAYLOAD and body._size and body.is_eof() and body.exception() is None:
+        body.read_nowait()

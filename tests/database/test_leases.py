@@ -1,7 +1,6 @@
 """Connections that are kept from one statement to the next."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -13,12 +12,6 @@ from fw.database.leases import Leases
 from fw.database.pool import Database
 from fw.errors import Unavailable
 from tests.support.waiting import until
-
-
-@pytest.fixture
-async def database(config: Config) -> AsyncIterator[Database]:
-    async with Database(config) as database:
-        yield database
 
 
 def leases_of(database: Database) -> Leases:

@@ -1,7 +1,7 @@
 """How a lone row is stored: by one short statement, or, if anything is special about it, as rows of a batch are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -10,13 +10,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from fw import ids
 from fw.config import Config
 from fw.database.bus import PostgresBus
 from fw.database.pool import Database, Locked
 from fw.errors import NotFound
 from fw.inbox.appending import Appender, Way
 from fw.inbox.batch import Submission
+from tests.support.ids import id_made
 from tests.support.people import Person
 from tests.support.receiver import make_webhook
 
@@ -27,14 +27,8 @@ INBOX = "SELECT cursor, unread_count, total_count, last_id FROM inboxes WHERE us
 
 
 @pytest.fixture
-async def appender(config: Config) -> AsyncIterator[Appender]:
-    async with Database(config) as database:
-        yield Appender(database, PostgresBus(config, database))
-
-
-def later(ago: timedelta) -> str:
-    """Make the id of a host whose clock is ahead."""
-    return ids._text(UUID(ids.new_id()).int + (ago // timedelta(milliseconds=1) << 80))
+def appender(config: Config, database: Database) -> Appender:
+    return Appender(database, PostgresBus(config, database))
 
 
 async def append(appender: Appender, **fields: Any) -> str | Exception:
@@ -77,7 +71,7 @@ async def test_it_is_stored_if_its_inbox_has_a_later_id(appender: Appender, user
 
 
 async def test_it_is_stored_if_its_hosts_clock_is_ahead(appender: Appender, user: Person, sql: asyncpg.Connection) -> None:
-    row = Submission(user_id=user.id, message="ahead", id=later(timedelta(minutes=2)))
+    row = Submission(user_id=user.id, message="ahead", id=id_made(-timedelta(minutes=2)))
     assert not await is_stored_alone(appender, row)
     [told] = await appender.append([row], Way.ALONE)
     assert str(told) < row.id

@@ -22,12 +22,6 @@ from tests.support.waiting import someone_waits_for, until
 
 
 @pytest.fixture
-async def database(config: Config) -> AsyncIterator[Database]:
-    async with Database(config) as database:
-        yield database
-
-
-@pytest.fixture
 def bus(config: Config, database: Database) -> PostgresBus:
     return PostgresBus(config, database)
 

@@ -14,15 +14,11 @@ from fw.database.pool import Database
 from fw.inbox.appending import Appender
 from fw.inbox.batch import Submission
 from fw.inbox.intake import Intake
+from tests.support.ids import id_made
 from tests.support.people import Person, body
 
 BEHIND = timedelta(seconds=2)
 FAR = timedelta(days=30)
-
-
-def made(ago: timedelta) -> str:
-    """Make an id as a host does whose clock is so far behind."""
-    return ids._text(UUID(ids.new_id()).int - (ago // timedelta(milliseconds=1) << 80))
 
 
 async def submit(config: Config, *rows: Submission) -> list[str]:
@@ -42,7 +38,7 @@ async def pages(user: Person, order: str, limit: int = 2) -> list[str]:
 
 async def test_a_host_whose_clock_is_behind_takes_its_turn_in_the_order(config: Config, user: Person) -> None:
     await user.receive("first")
-    [late] = await submit(config, Submission(user_id=user.id, message="second", id=made(BEHIND)))
+    [late] = await submit(config, Submission(user_id=user.id, message="second", id=id_made(BEHIND)))
     await user.receive("third")
     assert await pages(user, "oldest") == ["first", "second", "third"]
     assert await pages(user, "newest") == ["third", "second", "first"]
@@ -56,14 +52,14 @@ async def test_a_page_skips_nothing_that_such_a_host_adds_behind_it(config: Conf
     first = await user.inbox(order="oldest", limit=3)
     assert first["next"] is None
     page = await user.inbox(order="oldest", limit=2)
-    await submit(config, Submission(user_id=user.id, message="added", id=made(BEHIND)))
+    await submit(config, Submission(user_id=user.id, message="added", id=id_made(BEHIND)))
     rest = await user.inbox(order="oldest", limit=10, after=page["next"])
     assert [item["message"] for item in page["items"] + rest["items"]] == ["0", "1", "2", "added"]
 
 
 async def test_the_id_that_is_told_is_the_one_that_is_stored(config: Config, user: Person, sql: asyncpg.Connection) -> None:
     await user.receive("first")
-    row = Submission(user_id=user.id, message="late", id=made(BEHIND))
+    row = Submission(user_id=user.id, message="late", id=id_made(BEHIND))
     [told] = await submit(config, row)
     assert told > row.id
     assert UUID(told).version == 7
@@ -74,7 +70,7 @@ async def test_the_id_that_is_told_is_the_one_that_is_stored(config: Config, use
 
 async def test_a_batch_of_such_a_host_keeps_its_own_order(config: Config, user: Person) -> None:
     await user.receive("first")
-    rows = [Submission(user_id=user.id, message=f"{n}", id=made(BEHIND)) for n in range(10)]
+    rows = [Submission(user_id=user.id, message=f"{n}", id=id_made(BEHIND)) for n in range(10)]
     async with Database(config) as database:
         results = await Appender(database, PostgresBus(config, database)).append(rows)
     assert results == sorted(results, key=str)
@@ -84,9 +80,9 @@ async def test_a_batch_of_such_a_host_keeps_its_own_order(config: Config, user: 
 @pytest.mark.parametrize("body_hash", [b"same", b"other"])
 async def test_a_key_leads_to_the_id_that_was_stored(config: Config, user: Person, body_hash: bytes) -> None:
     await user.receive("first")
-    row = Submission(user_id=user.id, message="late", id=made(BEHIND), idempotency_key="k", body_hash=b"same")
+    row = Submission(user_id=user.id, message="late", id=id_made(BEHIND), idempotency_key="k", body_hash=b"same")
     [told] = await submit(config, row)
-    again = Submission(user_id=user.id, message="late", id=made(BEHIND), idempotency_key="k", body_hash=body_hash)
+    again = Submission(user_id=user.id, message="late", id=id_made(BEHIND), idempotency_key="k", body_hash=body_hash)
     if body_hash == b"same":
         assert await submit(config, again) == [told]
     else:
@@ -96,13 +92,13 @@ async def test_a_key_leads_to_the_id_that_was_stored(config: Config, user: Perso
 
 
 async def test_a_host_that_is_in_time_again_uses_its_own_ids(config: Config, user: Person) -> None:
-    await submit(config, Submission(user_id=user.id, message="late", id=made(BEHIND)))
+    await submit(config, Submission(user_id=user.id, message="late", id=id_made(BEHIND)))
     row = Submission(user_id=user.id, message="in time")
     assert await submit(config, row) == [row.id]
 
 
 async def test_a_clock_that_is_ahead_makes_others_follow_closely(config: Config, user: Person) -> None:
-    ahead = Submission(user_id=user.id, message="ahead", id=made(-BEHIND))
+    ahead = Submission(user_id=user.id, message="ahead", id=id_made(-BEHIND))
     row = Submission(user_id=user.id, message="after it")
     told = await submit(config, ahead, row)
     assert told[0] == ahead.id
@@ -117,7 +113,7 @@ async def test_a_clock_that_is_far_ahead_does_not_take_the_inbox_with_it(
     first = await user.receive("in time")
     rows = [Submission(user_id=user.id, message="in time too")]
     rows += [
-        Submission(user_id=user.id, message=f"ahead {n}", id=made(-FAR), idempotency_key=key and f"{key}{n}", body_hash=b"x")
+        Submission(user_id=user.id, message=f"ahead {n}", id=id_made(-FAR), idempotency_key=key and f"{key}{n}", body_hash=b"x")
         for n in range(3)
     ]
     async with Database(config) as database:

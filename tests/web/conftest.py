@@ -3,16 +3,14 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import web
 
 from fw.config import Config
-from fw.server import Runner, make_runner
+from fw.server import Runner
+from tests.support.own_server import start
 
 
 @pytest.fixture
 async def runner(config: Config) -> AsyncIterator[Runner]:
-    runner = make_runner(config)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await start(config)
     yield runner
     await runner.cleanup()

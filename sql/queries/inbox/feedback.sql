@@ -78,8 +78,8 @@ SELECT 1 AS place, a.user_id, a.earlier_ids, a.is_locked,
 FROM appended AS a;
 
 -- name: append_alone
--- Stores one row if its inbox is not locked, has no webhooks or mails to tell, and has no later id, and the id's time is not that of
--- a clock which is ahead: `inbox_append` sees to all that, which takes twice the time. Returns no row if it is not stored.
+-- Stores one row if nothing is special: the inbox is not locked, tells no webhook and sends no mail, has no later id, and the clock
+-- that made the id is not ahead. `inbox_append` sees to all that, and takes twice the time. Returns no row if it stores none.
 WITH held AS (
     SELECT i.user_id
     FROM inboxes AS i
